@@ -1,0 +1,154 @@
+"""What the application needs of the world: small protocols, implemented by the adapters in ``infra``.
+
+A decorator of a port is the port again: the circuit breaker is a producer around a producer.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from core.identity import ConnectionScopeDomain
+from core.records import Record
+from core.streams import Fact, WebsocketConnectionSpecDomain
+
+# -- Kafka, towards the broker -------------------------------------------------------------------------
+
+
+class EventProducer(Protocol):
+    """Sends one value and waits for the broker's answer."""
+
+    async def send_and_wait(self, topic: str, value: Any, key: Any = None) -> bool:
+        """True once the broker acknowledged; False when it was not delivered (logged and counted there).
+
+        ``value`` is a JSON-like object or whatever the producer's format takes, ``key`` str or bytes.
+        Raises only for a caller's mistake: a value that cannot be encoded, a producer not started.
+        """
+        ...
+
+
+class Delivery(Protocol):
+    """Is told once for every record handed over with it, in the event loop or in the polling thread."""
+
+    def __call__(self, error: object | None, message: Any) -> None:
+        """``error`` is None when the broker acknowledged; ``message`` is confluent-kafka's ``Message``."""
+        ...
+
+
+class RecordSink(Protocol):
+    """The hot path to ``realtime.*``: no await, accounted for by delivery reports."""
+
+    def publish(self, record: Record, on_delivery: Callable[[Any, Any], None] | None = None) -> None:
+        """Encode and hand over one record.
+
+        Raises ``core.errors.QueueFullError`` or ``CircuitOpenError`` when it was not taken: the caller keeps
+        it and stops reading. ``on_delivery(error, message)`` is called once from the polling thread.
+        """
+        ...
+
+
+class DesiredStateLog(Protocol):
+    """The compacted topic ``ws.streams``."""
+
+    async def append(self, facts: Sequence[Fact]) -> None:
+        """Write facts, all acknowledged on return; raises ``DeliveryError`` otherwise."""
+        ...
+
+
+class OutgoingMessage(Protocol):
+    """One message of a batch: ``value`` None is a tombstone."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Mapping[str, str]
+    partition: int | None
+
+
+# -- the exchange's side -------------------------------------------------------------------------------
+
+
+class FrameHandler(Protocol):
+    """What an open connection calls, from inside the transport's callback; must not block."""
+
+    def on_frame(self, frame: str | bytes, received_us: int) -> None:
+        """One WebSocket message, whole; ``received_us`` is epoch microseconds."""
+        ...
+
+
+class Connection(Protocol):
+    """One open WebSocket."""
+
+    def send(self, message: str | bytes) -> None:
+        """Queue one message; order is kept. A connection that is closing drops it."""
+        ...
+
+    def pause_reading(self) -> None:
+        """Stop taking bytes from the socket, so that the other side feels it."""
+        ...
+
+    def resume_reading(self) -> None:
+        """Go on."""
+        ...
+
+    async def closed(self) -> str:
+        """Wait for the end and say in a few words why (code and reason)."""
+        ...
+
+    async def close(self) -> None:
+        """Close in order, within the transport's time limit; safe to call twice."""
+        ...
+
+
+class Connector(Protocol):
+    """Opens WebSockets."""
+
+    async def connect(self, url: str, handler: FrameHandler, *, max_frame_bytes: int) -> Connection:
+        """Open ``url``; raises ``core.errors.ConnectFailedError`` with a readable reason."""
+        ...
+
+
+# -- shared, not vital ---------------------------------------------------------------------------------
+
+
+class ConnectionSpecStore(Protocol):
+    """Where the state of each stream can be looked up (Redis)."""
+
+    async def set_connection_spec(
+        self, scope: ConnectionScopeDomain, spec: WebsocketConnectionSpecDomain
+    ) -> bool:
+        """Write and renew the time to live; False when the store is away."""
+        ...
+
+    async def remove_connection_spec(self, scope: ConnectionScopeDomain) -> bool:
+        """Forget the stream; False when the store is away."""
+        ...
+
+
+class BreakerStateStore(Protocol):
+    """Breaker states shared between instances; a hint, never by itself a reason to stop."""
+
+    async def load(self, name: str) -> Mapping[str, str] | None:
+        """The last state published under ``name``; None when there is none or the store is away."""
+        ...
+
+    async def save(self, name: str, state: Mapping[str, str], ttl_s: float) -> bool:
+        """Publish a state; False when the store is away."""
+        ...
+
+
+# -- time ----------------------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """The two times and the wait, so that tests can give their own."""
+
+    def monotonic_s(self) -> float:
+        """Seconds that never go back."""
+        ...
+
+    def epoch_us(self) -> int:
+        """Microseconds since the epoch."""
+        ...
+
+    def sleep(self, seconds: float) -> Awaitable[None]:
+        """Wait."""
+        ...

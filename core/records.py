@@ -1,0 +1,111 @@
+"""Market data as frozen records, field for field the Avro schemas under ``schemas/avro``.
+
+Prices and quantities are doubles, ``exchange_ts_ms`` is epoch milliseconds or None where the exchange
+sends none, ``received_ts_us`` is epoch microseconds at the frame's arrival. ``session_id`` names the
+connection, ``sequence`` counts 1, 2, 3 … per symbol within it. What an exchange did not send is None,
+never 0.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class StreamType(StrEnum):
+    """Whether a record is the state at subscription or a change as it happened."""
+
+    SNAPSHOT = "SNAPSHOT"
+    REALTIME = "REALTIME"
+    UNKNOWN = "UNKNOWN"
+
+
+class Side(StrEnum):
+    """The taker's side of a trade."""
+
+    BUY = "BUY"
+    SELL = "SELL"
+    UNKNOWN = "UNKNOWN"
+
+
+class BookKind(StrEnum):
+    """Whether an order book record is the whole book or a change to it."""
+
+    SNAPSHOT = "SNAPSHOT"
+    DELTA = "DELTA"
+    UNKNOWN = "UNKNOWN"
+
+
+class Ticker(msgspec.Struct, frozen=True, gc=False):
+    """Last price and the day's figures of one symbol (``ticker_data``)."""
+
+    exchange: str
+    region: str
+    symbol: str
+    exchange_symbol: str
+    exchange_ts_ms: int | None
+    received_ts_us: int
+    session_id: int
+    sequence: int
+    price: float
+    open: float | None = None
+    high: float | None = None
+    low: float | None = None
+    prev_close: float | None = None
+    change_rate: float | None = None
+    volume_24h: float | None = None
+    quote_volume_24h: float | None = None
+    bid: float | None = None
+    bid_quantity: float | None = None
+    ask: float | None = None
+    ask_quantity: float | None = None
+    stream_type: StreamType = StreamType.UNKNOWN
+
+
+class Trade(msgspec.Struct, frozen=True, gc=False):
+    """One execution (``trade_data``)."""
+
+    exchange: str
+    region: str
+    symbol: str
+    exchange_symbol: str
+    exchange_ts_ms: int | None
+    received_ts_us: int
+    session_id: int
+    sequence: int
+    price: float
+    quantity: float
+    side: Side = Side.UNKNOWN
+    trade_id: str | None = None
+
+
+class Level(msgspec.Struct, frozen=True, gc=False):
+    """One price level; in a delta, quantity 0 removes it."""
+
+    price: float
+    quantity: float
+
+
+class OrderBook(msgspec.Struct, frozen=True, gc=False):
+    """A book or a change to it (``orderbook_data``); in a snapshot both sides have the best first.
+
+    ``valid`` says that the chain from the last snapshot to here is unbroken.
+    """
+
+    exchange: str
+    region: str
+    symbol: str
+    exchange_symbol: str
+    exchange_ts_ms: int | None
+    received_ts_us: int
+    session_id: int
+    sequence: int
+    kind: BookKind
+    bids: list[Level]
+    asks: list[Level]
+    first_update_id: int | None = None
+    last_update_id: int | None = None
+    checksum: int | None = None
+    valid: bool = False
+
+
+Record = Ticker | Trade | OrderBook

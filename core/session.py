@@ -1,0 +1,271 @@
+"""One WebSocket connection of a stream, without the socket: frames in, records and messages out.
+
+The shell around it opens the connection, hands every frame to ``receive``, publishes the records it answers
+with, and after each call looks at ``pending``: when true, ``take_outbox`` has messages to send and
+``take_notices`` has events to act on. ``on_time`` is called at or after ``due_s``. The same object runs in
+production, in a replay, in property tests and under a fuzzer.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from core.errors import ErrorCode, PayloadError
+from core.exchanges.base import (
+    Confirmed,
+    Dialect,
+    ExchangeProfile,
+    Notice,
+    Outgoing,
+    Refused,
+    SymbolTrack,
+    Unparsed,
+)
+from core.identity import RequestType, Symbol
+from core.liveness import Liveness, LivenessSettings, Pulse
+from core.records import Record
+
+_SAMPLE_BYTES = 16 * 1024
+
+
+class Stale(msgspec.Struct, frozen=True):
+    """The other side is silent, also when asked; the connection has to be given up."""
+
+    silent_s: float
+
+
+class StreamSession:
+    """The state of one open connection: its symbols, their sequences, what it counted."""
+
+    def __init__(
+        self,
+        profile: ExchangeProfile,
+        request_type: RequestType,
+        session_id: int,
+        *,
+        now_s: float,
+        liveness: LivenessSettings | None = None,
+        socket_params: object | None = None,
+    ) -> None:
+        """``socket_params`` (a JSON object or list) is sent in place of the built subscription."""
+        self.profile = profile
+        self.request_type = request_type
+        self.session_id = session_id
+        self.frames = 0
+        self.bytes_received = 0
+        self.parse_failed = 0
+        self._liveness_settings = liveness or LivenessSettings()
+        self._liveness = Liveness(self._liveness_settings, now_s)
+        self._dialect: Dialect = profile.dialect(request_type, session_id)
+        self._socket_params = socket_params
+        self._socket_params_sent = False
+        self._unconfirmed: dict[str, SymbolTrack] = {}
+        self._waiting: deque[Outgoing] = deque()
+        self._sent_s: deque[float] = deque()
+        self._outbox: list[Outgoing] = []
+        self._notices: list[Notice | Stale] = []
+        self._heard = False
+        self.pending = False
+
+    @property
+    def controls(self) -> int:
+        """Frames that were acknowledgements, heartbeats or notices."""
+        return self._dialect.controls
+
+    @property
+    def ignored(self) -> dict[str, int]:
+        """Frames that were recognised and not wanted, by reason."""
+        return self._dialect.ignored
+
+    @property
+    def tracks(self) -> Iterable[SymbolTrack]:
+        """Every symbol this session has had, also those that ended."""
+        return self._dialect.tracks.values()
+
+    @property
+    def active_symbols(self) -> list[str]:
+        """Canonical symbols that are subscribed now."""
+        return [track.symbol for track in self.tracks if track.active]
+
+    def subscribe(self, symbols: Iterable[Symbol], now_s: float) -> None:
+        """Add symbols on the open connection; those that run are not touched."""
+        added: list[SymbolTrack] = []
+        for symbol in symbols:
+            spelled = self.profile.spell_symbol(symbol)
+            track = self._dialect.tracks.get(spelled)
+            if track is None:
+                track = SymbolTrack(str(symbol), spelled, self.session_id)
+                self._dialect.tracks[spelled] = track
+            elif track.active:
+                continue
+            track.active, track.confirmed, track.asked_s = True, False, None
+            self._unconfirmed[spelled] = track
+            added.append(track)
+        if not added:
+            return
+        if self._socket_params is not None:
+            if not self._socket_params_sent:
+                self._socket_params_sent = True
+                self._enqueue([msgspec.json.encode(self._socket_params).decode()], now_s)
+            for track in added:
+                track.asked_s = now_s
+        else:
+            self._enqueue(self._dialect.subscribe(added, self._active()), now_s)
+            for track in added:
+                track.asked_s = now_s
+        self._collect()
+
+    def unsubscribe(self, symbols: Iterable[str], now_s: float) -> None:
+        """End canonical ``symbols``; unknown ones are passed over."""
+        wanted = set(symbols)
+        removed = [track for track in self.tracks if track.active and track.symbol in wanted]
+        for track in removed:
+            track.active = False
+            self._unconfirmed.pop(track.exchange_symbol, None)
+        if removed and self._socket_params is None:
+            active = self._active()
+            if active:
+                self._enqueue(self._dialect.unsubscribe(removed, active), now_s)
+        self._collect()
+
+    def receive(self, frame: str | bytes, received_us: int) -> Sequence[Record]:
+        """Read one frame that arrived at ``received_us`` (epoch microseconds); never raises for its content."""
+        self.frames += 1
+        self.bytes_received += len(frame)
+        self._heard = True
+        dialect = self._dialect
+        try:
+            records = dialect.receive(frame, received_us)
+        except (msgspec.MsgspecError, PayloadError, UnicodeDecodeError) as exc:
+            self.parse_failed += 1
+            raw = frame.encode(errors="surrogatepass") if isinstance(frame, str) else frame
+            self._notices.append(Unparsed(str(exc), bytes(raw[:_SAMPLE_BYTES])))
+            self.pending = True
+            return ()
+        if self._unconfirmed and records:
+            self._confirm(records)
+        if dialect.notices or dialect.outbox:
+            self._collect()
+        return records
+
+    def on_time(self, now_s: float) -> None:
+        """Do what is due by now: messages held back by the exchange's rate, probes, refusals by silence."""
+        if self._heard:
+            self._heard = False
+            self._liveness.heard(now_s)
+        self._release(now_s)
+        match self._liveness.check(now_s):
+            case Pulse.PROBE:
+                probe = self._dialect.probe()
+                if probe is not None:
+                    self._enqueue([probe], now_s)
+            case Pulse.STALE:
+                self._notices.append(Stale(self._liveness_settings.stale_after_s))
+            case Pulse.FINE:
+                pass
+        self._refuse_silent(now_s)
+        self._collect()
+
+    def due_s(self, now_s: float) -> float:
+        """When ``on_time`` should be called next at the latest; between calls it may also be called at will."""
+        due_s = self._liveness.due_s()
+        if self._waiting:
+            due_s = min(due_s, now_s + 0.05)
+        within_s = self.profile.confirm_within_s
+        if within_s is not None:
+            for track in self._unconfirmed.values():
+                if track.asked_s is not None:
+                    due_s = min(due_s, track.asked_s + within_s)
+        return due_s
+
+    def take_outbox(self) -> list[Outgoing]:
+        """The messages to send now, in order; empties the outbox."""
+        taken, self._outbox = self._outbox, []
+        self.pending = bool(self._notices)
+        return taken
+
+    def take_notices(self) -> list[Notice | Stale]:
+        """The events since the last call, in order."""
+        taken, self._notices = self._notices, []
+        self.pending = bool(self._outbox)
+        return taken
+
+    def _active(self) -> list[SymbolTrack]:
+        return [track for track in self.tracks if track.active]
+
+    def _confirm(self, records: Sequence[Record]) -> None:
+        confirmed = []
+        for record in records:
+            track = self._unconfirmed.pop(record.exchange_symbol, None)
+            if track is not None:
+                track.confirmed = True
+                confirmed.append(track.symbol)
+        if confirmed:
+            self._notices.append(Confirmed(tuple(confirmed)))
+            self.pending = True
+
+    def _collect(self) -> None:
+        """Take over what the dialect left, and keep the books on confirmed and refused symbols."""
+        dialect = self._dialect
+        if dialect.outbox:
+            self._outbox.extend(dialect.outbox)
+            dialect.outbox.clear()
+        for notice in dialect.notices:
+            if isinstance(notice, Confirmed):
+                fresh = tuple(s for s in notice.symbols if self._settle(s, confirmed=True))
+                if fresh:
+                    self._notices.append(Confirmed(fresh))
+            elif isinstance(notice, Refused):
+                for symbol in notice.symbols:
+                    self._settle(symbol, confirmed=False)
+                self._notices.append(notice)
+            else:
+                self._notices.append(notice)
+        dialect.notices.clear()
+        self.pending = bool(self._outbox or self._notices)
+
+    def _settle(self, symbol: str, *, confirmed: bool) -> bool:
+        """Note the exchange's answer; True when the symbol was still waiting for one."""
+        for track in self.tracks:
+            if track.symbol == symbol:
+                track.confirmed = confirmed
+                track.active = track.active and confirmed
+                return self._unconfirmed.pop(track.exchange_symbol, None) is not None
+        return False
+
+    def _refuse_silent(self, now_s: float) -> None:
+        within_s = self.profile.confirm_within_s
+        if within_s is None:
+            return
+        silent = [
+            track
+            for track in self._unconfirmed.values()
+            if track.asked_s is not None
+            and now_s - track.asked_s >= within_s
+            and self._liveness.heard_s > track.asked_s
+        ]
+        for track in silent:
+            del self._unconfirmed[track.exchange_symbol]
+            track.active = False
+        if silent:
+            symbols = tuple(track.symbol for track in silent)
+            message = (
+                f"{self.profile.exchange} sent nothing for {', '.join(symbols)} within {within_s:g} s "
+                "of the subscription, as it does for symbols it does not list"
+            )
+            self._notices.append(Refused(symbols, ErrorCode.UNKNOWN_SYMBOL, message))
+
+    def _enqueue(self, messages: Sequence[Outgoing], now_s: float) -> None:
+        self._waiting.extend(messages)
+        self._release(now_s)
+
+    def _release(self, now_s: float) -> None:
+        """Move messages into the outbox as fast as the exchange allows."""
+        limits = self.profile.limits
+        while self._sent_s and now_s - self._sent_s[0] >= limits.message_window_s:
+            self._sent_s.popleft()
+        while self._waiting and len(self._sent_s) < limits.max_messages:
+            self._outbox.append(self._waiting.popleft())
+            self._sent_s.append(now_s)
+            self.pending = True

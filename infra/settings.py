@@ -1,0 +1,214 @@
+"""Every setting of the gateway: environment variables, or a file given by ``--env-file``.
+
+Names are those of the environment. All are validated when this is built; ``load_settings`` turns what is
+wrong into one ``SettingsError`` that lists each by name.
+"""
+
+import socket
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.errors import SettingsError
+from core.events import without_secrets
+
+
+class ProducerProfile(StrEnum):
+    """How the data producer trades latency for batching."""
+
+    BALANCED = "balanced"
+    THROUGHPUT = "throughput"
+    LATENCY = "latency"
+
+
+class _Section(BaseSettings):
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
+
+
+class KafkaSettings(_Section):
+    """The cluster and how to speak to it; ``KAFKA_…``."""
+
+    model_config = SettingsConfigDict(env_prefix="KAFKA_")
+
+    bootstrap_servers: str = "localhost:9092"
+    client_id: str = "streamgateway"
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: str | None = None
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_ca_location: str | None = None
+    ssl_certificate_location: str | None = None
+    ssl_key_location: str | None = None
+    ssl_key_password: SecretStr | None = None
+    group_protocol: Literal["classic", "consumer"] = "classic"
+    session_timeout_ms: int = Field(default=10_000, ge=1_000)
+    transaction_timeout_ms: int = Field(default=10_000, ge=1_000)
+    queue_max_messages: int = Field(default=200_000, ge=100)
+    """How many records a producer holds at most while the broker does not answer."""
+    queue_max_kbytes: int = Field(default=128 * 1024, ge=1024)
+    delivery_timeout_ms: int = Field(default=30_000, ge=1_000)
+    """How long ``send_and_wait`` waits for the broker before it answers False."""
+    compression: Literal["none", "lz4", "zstd", "snappy", "gzip"] = "lz4"
+    profile: ProducerProfile = ProducerProfile.BALANCED
+
+    def client_config(self) -> dict[str, Any]:
+        """What every confluent-kafka client of this process shares."""
+        config: dict[str, Any] = {
+            "bootstrap.servers": self.bootstrap_servers,
+            "client.id": self.client_id,
+            "security.protocol": self.security_protocol,
+            "socket.keepalive.enable": True,
+            "reconnect.backoff.ms": 100,
+            "reconnect.backoff.max.ms": 2_000,
+            "log.connection.close": False,
+        }
+        optional = {
+            "sasl.mechanism": self.sasl_mechanism,
+            "sasl.username": self.sasl_username,
+            "sasl.password": self.sasl_password,
+            "ssl.ca.location": self.ssl_ca_location,
+            "ssl.certificate.location": self.ssl_certificate_location,
+            "ssl.key.location": self.ssl_key_location,
+            "ssl.key.password": self.ssl_key_password,
+        }
+        for name, value in optional.items():
+            if value is not None:
+                config[name] = value.get_secret_value() if isinstance(value, SecretStr) else value
+        return config
+
+
+class RegistrySettings(_Section):
+    """The Schema Registry; ``SCHEMA_REGISTRY_…``. Several URLs are separated by commas."""
+
+    model_config = SettingsConfigDict(env_prefix="SCHEMA_REGISTRY_")
+
+    url: str = "http://localhost:8081"
+    basic_auth: SecretStr | None = None
+    """``user:password``."""
+    bearer_token: SecretStr | None = None
+    ssl_ca_location: str | None = None
+    timeout_s: float = Field(default=5.0, gt=0)
+
+
+class RedisSettings(_Section):
+    """Redis; ``REDIS_…``. ``REDIS_URL`` wins over host, port and password."""
+
+    model_config = SettingsConfigDict(env_prefix="REDIS_")
+
+    url: SecretStr | None = None
+    host: str = "localhost"
+    port: int = Field(default=6379, ge=1, le=65535)
+    password: SecretStr | None = None
+    timeout_s: float = Field(default=1.0, gt=0)
+
+    def effective_url(self) -> str:
+        """The one URL to connect to (with its password: never log it)."""
+        if self.url is not None:
+            return self.url.get_secret_value()
+        secret = f":{self.password.get_secret_value()}@" if self.password else ""
+        return f"redis://{secret}{self.host}:{self.port}/0"
+
+
+class BreakerSettings(_Section):
+    """The circuit breaker around producers; ``GATEWAY_BREAKER_…``."""
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_BREAKER_")
+
+    failure_threshold: int = Field(default=5, ge=1)
+    open_s: float = Field(default=60.0, gt=0)
+    half_open_max_calls: int = Field(default=3, ge=1)
+    success_threshold: int = Field(default=2, ge=1)
+    max_unacknowledged_age_s: float = Field(default=5.0, gt=0)
+
+
+class GatewaySettings(_Section):
+    """The gateway's own; ``GATEWAY_…``."""
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_")
+
+    prefix: str = ""
+    """Goes before every topic, consumer group and Redis key."""
+    instance_id: str | None = None
+    """A stable name of this instance; by default host name and a random part."""
+    topics: Literal["create", "check"] = "create"
+    replication_factor: int | None = Field(default=None, ge=1)
+    retention_ms: int | None = Field(default=None, ge=1)
+    control_partitions: int = Field(default=3, ge=1)
+    streams_partitions: int = Field(default=12, ge=1)
+    realtime_partitions: int = Field(default=12, ge=1)
+    schema_register: Literal["on", "off"] = "on"
+    topic_subjects: Literal["on", "off"] = "on"
+    message_timestamp: Literal["received", "exchange"] = "received"
+    command_max_bytes: int = Field(default=256 * 1024, ge=1024)
+    url_allow_list: tuple[str, ...] = ()
+    """Hosts (``host`` or ``host:port``) that a command's URL may name beside the exchange's own."""
+    exchange_urls: dict[str, str] = Field(default_factory=dict)
+    """JSON object exchange -> WebSocket URL to use in place of the public one, as for a simulator."""
+    probe_after_s: float = Field(default=10.0, gt=0)
+    stale_after_s: float = Field(default=20.0, gt=0)
+    confirm_within_s: float = Field(default=10.0, gt=0)
+    reconnect_max_s: float = Field(default=30.0, gt=0)
+    hold_max_s: float = Field(default=5.0, ge=0)
+    """How long reading stops when no record can be taken, before records are given up and counted."""
+    drain_timeout_s: float = Field(default=8.0, gt=0)
+    http_host: str = "127.0.0.1"
+    http_port: int = Field(default=8080, ge=0, le=65535)
+    log_format: Literal["auto", "json", "console"] = "auto"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("instance_id")
+    @classmethod
+    def _named(cls, value: str | None) -> str | None:
+        return value or None
+
+    def topic(self, name: str) -> str:
+        """A topic's or group's full name."""
+        return self.prefix + name
+
+
+class Settings(_Section):
+    """All of them."""
+
+    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
+    registry: RegistrySettings = Field(default_factory=RegistrySettings)
+    redis: RedisSettings = Field(default_factory=RedisSettings)
+    breaker: BreakerSettings = Field(default_factory=BreakerSettings)
+    gateway: GatewaySettings = Field(default_factory=GatewaySettings)
+
+
+def default_instance_id() -> str:
+    """A name for this process that no other has: host name, process id and a random part."""
+    import os
+    import secrets
+
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+def load_settings(env_file: Path | None = None) -> Settings:
+    """Read and validate everything; raises ``SettingsError`` naming each wrong variable."""
+    if env_file is not None and not env_file.is_file():
+        raise SettingsError(f"--env-file {env_file}: there is no such file")
+    sections: dict[str, Any] = {}
+    wrong: list[str] = []
+    for name, section in (
+        ("kafka", KafkaSettings),
+        ("registry", RegistrySettings),
+        ("redis", RedisSettings),
+        ("breaker", BreakerSettings),
+        ("gateway", GatewaySettings),
+    ):
+        prefix = str(section.model_config.get("env_prefix", ""))
+        try:
+            sections[name] = section(_env_file=env_file)  # type: ignore[call-arg]  # pydantic-settings' own
+        except ValidationError as exc:
+            for error in exc.errors(include_url=False, include_input=False):
+                variable = prefix + "_".join(str(p) for p in error["loc"][:1]).upper()
+                wrong.append(f"{variable}: {error['msg']}")
+        except Exception as exc:  # noqa: BLE001 - pydantic-settings raises its own type for JSON it cannot read
+            wrong.append(f"{prefix}…: {exc}")
+    if wrong:
+        raise SettingsError(without_secrets("; ".join(wrong)))
+    return Settings(**sections)

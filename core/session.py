@@ -47,8 +47,13 @@ class StreamSession:
         now_s: float,
         liveness: LivenessSettings | None = None,
         socket_params: object | None = None,
+        accept_all: bool = False,
     ) -> None:
-        """``socket_params`` (a JSON object or list) is sent in place of the built subscription."""
+        """``socket_params`` (a JSON object or list) is sent in place of the built subscription.
+
+        ``accept_all`` is for replays, which subscribe to nothing: data of any symbol and request type becomes
+        records. Without it, what was not asked for (or no longer is) is counted as ignored.
+        """
         self.profile = profile
         self.request_type = request_type
         self.session_id = session_id
@@ -58,6 +63,7 @@ class StreamSession:
         self._liveness_settings = liveness or LivenessSettings()
         self._liveness = Liveness(self._liveness_settings, now_s)
         self._dialect: Dialect = profile.dialect(request_type, session_id)
+        self._dialect.accept_all = accept_all
         self._socket_params = socket_params
         self._socket_params_sent = False
         self._unconfirmed: dict[str, SymbolTrack] = {}

@@ -6,12 +6,14 @@ from typing import Final
 
 from core.errors import CommandError, ErrorCode
 from core.exchanges.base import ExchangeProfile
+from core.exchanges.binance import Binance
 from core.exchanges.upbit import Upbit
 from core.identity import Exchange
 
 PROFILES: Final[Mapping[Exchange, ExchangeProfile]] = MappingProxyType(
     {
         Exchange.UPBIT: Upbit(),
+        Exchange.BINANCE: Binance(),
     }
 )
 

@@ -13,7 +13,7 @@ Price = Annotated[float, Meta(gt=0, le=1e15)]
 """A price in units of the quote currency."""
 
 PriceOrZero = Annotated[float, Meta(ge=0, le=1e15)]
-"""A price where the exchange writes 0 for "there is none"; ``price_or_none`` reads it."""
+"""A price where the exchange writes 0 for "there is none": a record has None then."""
 
 Quantity = Annotated[float, Meta(ge=0, le=1e21)]
 """An amount of the base or the quote currency, also summed over a day."""
@@ -29,8 +29,3 @@ EpochMs = Annotated[int, Meta(ge=1_000_000_000_000, lt=10_000_000_000_000)]
 
 Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """An identifier or counter that fits a long."""
-
-
-def price_or_none(price: float | None) -> float | None:
-    """None for 0: no price is 0, exchanges write it where nobody trades or quotes."""
-    return price or None

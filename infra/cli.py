@@ -2,6 +2,8 @@
 
 import typer
 
+from infra.commandline import services
+
 app = typer.Typer(
     name="gateway",
     help="Crypto-exchange WebSockets into Kafka.",
@@ -10,7 +12,18 @@ app = typer.Typer(
     add_completion=False,
 )
 
+services.register(app)
+
+
+@app.callback()
+def _commands() -> None:
+    """Crypto-exchange WebSockets into Kafka."""
+
 
 def main() -> None:
     """Run the command line."""
     app()
+
+
+if __name__ == "__main__":
+    main()

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 import structlog
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import (
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs forget to export three
     AdminClient,
     ConfigResource,
     NewTopic,

@@ -141,15 +141,13 @@ class DesiredStateConsumer:
 
     def _read(self, message: Message, partition: int) -> None:
         """One fact; one that cannot be read, or stands in a wrong partition, is reported and passed over."""
-        key, value = message.key(), message.value()
+        key: Any = message.key()
+        value: Any = message.value()
         offset = message.offset() or 0
         try:
-            text = key.decode() if isinstance(key, bytes) else str(key or "")
-            fact = fact_from_message(
-                text,
-                value.encode() if isinstance(value, str) else value,
-                {k: v.decode() if isinstance(v, bytes) else v or "" for k, v in _headers(message)},
-            )
+            text = (key or b"").decode()
+            headers = {k: (v or b"").decode() for k, v in _headers(message)}
+            fact = fact_from_message(text, value, headers)
             if fact is None:
                 return
             belongs = partition_of(scope_of_key(text).key, self._partitions)

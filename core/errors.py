@@ -13,6 +13,7 @@
     │   └── ProducerNotStartedError
     ├── RegistryError
     │   ├── RegistryUnavailableError
+    │   ├── SchemaNotFoundError
     │   └── SchemaIncompatibleError
     ├── CacheError
     ├── OrchestratorError
@@ -174,6 +175,12 @@ class RegistryUnavailableError(RegistryError):
     """The schema registry cannot be reached or does not answer in time."""
 
     retriable = True
+
+
+class SchemaNotFoundError(RegistryError):
+    """The schema registry answers, and has no such schema, subject or version."""
+
+    code = ErrorCode.INVALID_SCHEMA
 
 
 class SchemaIncompatibleError(RegistryError):

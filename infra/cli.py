@@ -2,6 +2,8 @@
 
 import typer
 
+from infra.commandline import verify
+
 app = typer.Typer(
     name="gateway",
     help="Crypto-exchange WebSockets into Kafka.",
@@ -11,6 +13,19 @@ app = typer.Typer(
 )
 
 
+@app.callback()
+def _gateway() -> None:
+    """Crypto-exchange WebSockets into Kafka."""
+
+
+for command in (verify,):
+    command.register(app)
+
+
 def main() -> None:
     """Run the command line."""
     app()
+
+
+if __name__ == "__main__":
+    main()

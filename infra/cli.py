@@ -2,7 +2,7 @@
 
 import typer
 
-from infra.commandline import verify
+from infra.commandline import services, verify
 
 app = typer.Typer(
     name="gateway",
@@ -12,13 +12,12 @@ app = typer.Typer(
     add_completion=False,
 )
 
-
 @app.callback()
 def _gateway() -> None:
     """Crypto-exchange WebSockets into Kafka."""
 
 
-for command in (verify,):
+for command in (services, verify):
     command.register(app)
 
 

@@ -14,6 +14,7 @@
     ├── BrokerUnavailableError  no broker answers, so nothing can be read
     ├── RegistryError
     │   ├── RegistryUnavailableError
+    │   ├── SchemaNotFoundError
     │   └── SchemaIncompatibleError
     ├── CacheError
     ├── OrchestratorError
@@ -183,6 +184,12 @@ class RegistryUnavailableError(RegistryError):
     """The schema registry cannot be reached or does not answer in time."""
 
     retriable = True
+
+
+class SchemaNotFoundError(RegistryError):
+    """The schema registry answers, and has no such schema, subject or version."""
+
+    code = ErrorCode.INVALID_SCHEMA
 
 
 class SchemaIncompatibleError(RegistryError):

@@ -2,6 +2,8 @@
 
 import typer
 
+from infra.commandline import simulate
+
 app = typer.Typer(
     name="gateway",
     help="Crypto-exchange WebSockets into Kafka.",
@@ -9,6 +11,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+@app.callback()
+def _gateway() -> None:
+    """Crypto-exchange WebSockets into Kafka."""
+
+
+simulate.register(app)
 
 
 def main() -> None:

@@ -134,6 +134,13 @@ class _Serializing:
         return await self._producer.send_and_wait(topic, await self._serializer.serialize_async(value), key)
 
 
+async def _redis(settings: Settings, lifecycle: Lifecycle) -> RedisConnectionManager:
+    manager = RedisConnectionManager.get_instance()
+    await manager.initialize(settings)
+    lifecycle.add("redis", manager.close)
+    return manager
+
+
 def _registry(settings: Settings, lifecycle: Lifecycle) -> SchemaRegistryClient:
     client = SchemaRegistryClient(settings.registry)
     lifecycle.add("registry client", client.close)
@@ -291,7 +298,8 @@ class CacheContainer(containers.DeclarativeContainer):
     """Redis: shared, not vital."""
 
     settings: Any = providers.Dependency()
-    manager: Any = AsyncSingleton(RedisConnectionManager.get_instance)
+    lifecycle: Any = providers.Dependency()
+    manager: Any = AsyncSingleton(_redis, settings, lifecycle)
     connections: Any = AsyncSingleton(WebsocketConnectionCache, manager)
     breakers: Any = AsyncSingleton(BreakerStateCache, manager)
 
@@ -368,7 +376,7 @@ class ApplicationContainer(containers.DeclarativeContainer):
     instance: Any = providers.Singleton(_instance, settings)
     connector: Any = providers.Singleton(WebsocketsConnector)
 
-    cache: Any = providers.Container(CacheContainer, settings=settings)
+    cache: Any = providers.Container(CacheContainer, settings=settings, lifecycle=lifecycle)
     messaging: Any = providers.Container(
         MessagingContainer,
         settings=settings,

@@ -2,7 +2,7 @@
 
 import typer
 
-from infra.commandline import services
+from infra.commandline import services, verify
 
 app = typer.Typer(
     name="gateway",
@@ -12,12 +12,13 @@ app = typer.Typer(
     add_completion=False,
 )
 
-services.register(app)
-
-
 @app.callback()
-def _commands() -> None:
+def _gateway() -> None:
     """Crypto-exchange WebSockets into Kafka."""
+
+
+for command in (services, verify):
+    command.register(app)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@
     │   ├── QueueFullError
     │   ├── CircuitOpenError
     │   └── ProducerNotStartedError
+    ├── BrokerUnavailableError  no broker answers, so nothing can be read
     ├── RegistryError
     │   ├── RegistryUnavailableError
     │   ├── SchemaNotFoundError
@@ -162,6 +163,14 @@ class ProducerNotStartedError(DeliveryError):
     """A caller's mistake: the producer was not started, or is stopped already."""
 
     retriable = False
+
+
+class BrokerUnavailableError(GatewayError):
+    """No broker answers, or the cluster refuses us: topics can neither be listed nor read."""
+
+    code = ErrorCode.DELIVERY_FAILED
+    domain = ErrorDomain.DELIVERY
+    retriable = True
 
 
 class RegistryError(GatewayError):

@@ -2,6 +2,8 @@
 
 import typer
 
+from infra.commandline import services, verify
+
 app = typer.Typer(
     name="gateway",
     help="Crypto-exchange WebSockets into Kafka.",
@@ -10,7 +12,19 @@ app = typer.Typer(
     add_completion=False,
 )
 
+@app.callback()
+def _gateway() -> None:
+    """Crypto-exchange WebSockets into Kafka."""
+
+
+for command in (services, verify):
+    command.register(app)
+
 
 def main() -> None:
     """Run the command line."""
     app()
+
+
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,7 @@
 
 import typer
 
-from infra.commandline import services, verify
+from infra.commandline import services, tail, verify
 
 app = typer.Typer(
     name="gateway",
@@ -12,12 +12,13 @@ app = typer.Typer(
     add_completion=False,
 )
 
+
 @app.callback()
 def _gateway() -> None:
     """Crypto-exchange WebSockets into Kafka."""
 
 
-for command in (services, verify):
+for command in (services, tail, verify):
     command.register(app)
 
 

@@ -1,0 +1,10 @@
+"""The simulated exchanges, by name: a new one is a line here."""
+
+from typing import Final
+
+from infra.simulator.upbit import UpbitVenue
+from infra.simulator.venue import Venue
+
+VENUES: Final[dict[str, type[Venue]]] = {
+    "upbit": UpbitVenue,
+}

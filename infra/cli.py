@@ -11,6 +11,7 @@ from infra.commandline import (
     services,
     simulate,
     streams,
+    tail,
     verify,
 )
 
@@ -28,7 +29,7 @@ def _gateway() -> None:
     """Crypto-exchange WebSockets into Kafka."""
 
 
-for command in (demo, run, services, connect, disconnect, streams, verify, simulate, doctor):
+for command in (demo, run, services, connect, disconnect, tail, streams, verify, simulate, doctor):
     command.register(app)
 
 

@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 SECONDS ?=
 RATE ?=
 
-.PHONY: demo test lint faults bench clean
+.PHONY: demo test lint faults bench bench-session clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/gateway demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RATE),--rate $(RATE))
@@ -22,6 +22,9 @@ lint: $(VENV)/.dev
 
 faults: $(VENV)/.dev
 	@$(BIN)/python -m pytest tests/faults -m "faults or not faults" --timeout 1200
+
+bench-session: $(VENV)/.demo
+	@$(BIN)/python -m benchmarks.session
 
 clean:
 	rm -rf $(VENV)

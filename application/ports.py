@@ -6,6 +6,8 @@ A decorator of a port is the port again: the circuit breaker is a producer aroun
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import msgspec
+
 from core.identity import ConnectionScopeDomain
 from core.records import Record
 from core.streams import Fact, WebsocketConnectionSpecDomain
@@ -25,14 +27,6 @@ class EventProducer(Protocol):
         ...
 
 
-class Delivery(Protocol):
-    """Is told once for every record handed over with it, in the event loop or in the polling thread."""
-
-    def __call__(self, error: object | None, message: Any) -> None:
-        """``error`` is None when the broker acknowledged; ``message`` is confluent-kafka's ``Message``."""
-        ...
-
-
 class RecordSink(Protocol):
     """The hot path to ``realtime.*``: no await, accounted for by delivery reports."""
 
@@ -45,22 +39,37 @@ class RecordSink(Protocol):
         ...
 
 
-class DesiredStateLog(Protocol):
-    """The compacted topic ``ws.streams``."""
-
-    async def append(self, facts: Sequence[Fact]) -> None:
-        """Write facts, all acknowledged on return; raises ``DeliveryError`` otherwise."""
-        ...
-
-
-class OutgoingMessage(Protocol):
-    """One message of a batch: ``value`` None is a tombstone."""
+class Event(msgspec.Struct, frozen=True):
+    """One JSON-like event for a control topic; ``topic`` is the name without prefix."""
 
     topic: str
-    key: bytes | None
-    value: bytes | None
-    headers: Mapping[str, str]
-    partition: int | None
+    key: str | None
+    value: dict[str, Any]
+
+
+class Position(msgspec.Struct, frozen=True):
+    """The offset of the next message to read from a partition."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class AtomicWriter(Protocol):
+    """Writes what follows from a batch of commands, or of outcomes, all or nothing where the broker can.
+
+    On a real broker facts, events and the consumer's positions are one transaction; on the embedded one they
+    are written, acknowledged, committed in this order.
+    """
+
+    async def write(
+        self,
+        facts: Sequence[Fact],
+        events: Sequence[Event],
+        consumed: Sequence[Position] = (),
+    ) -> None:
+        """Return once all is acknowledged; raises ``DeliveryError`` (retriable or not) otherwise."""
+        ...
 
 
 # -- the exchange's side -------------------------------------------------------------------------------
@@ -72,6 +81,13 @@ class FrameHandler(Protocol):
     def on_frame(self, frame: str | bytes, received_us: int) -> None:
         """One WebSocket message, whole; ``received_us`` is epoch microseconds."""
         ...
+
+
+class ConnectionEnd(msgspec.Struct, frozen=True):
+    """How a WebSocket ended: the close code (RFC 6455; 1006 without a close frame), and words."""
+
+    code: int
+    reason: str
 
 
 class Connection(Protocol):
@@ -89,8 +105,8 @@ class Connection(Protocol):
         """Go on."""
         ...
 
-    async def closed(self) -> str:
-        """Wait for the end and say in a few words why (code and reason)."""
+    async def closed(self) -> ConnectionEnd:
+        """Wait for the end."""
         ...
 
     async def close(self) -> None:

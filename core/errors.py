@@ -11,8 +11,10 @@
     │   ├── QueueFullError
     │   ├── CircuitOpenError
     │   └── ProducerNotStartedError
+    ├── BrokerUnavailableError  no broker answers, so nothing can be read
     ├── RegistryError
     │   ├── RegistryUnavailableError
+    │   ├── SchemaNotFoundError
     │   └── SchemaIncompatibleError
     ├── CacheError
     ├── OrchestratorError
@@ -163,6 +165,14 @@ class ProducerNotStartedError(DeliveryError):
     retriable = False
 
 
+class BrokerUnavailableError(GatewayError):
+    """No broker answers, or the cluster refuses us: topics can neither be listed nor read."""
+
+    code = ErrorCode.DELIVERY_FAILED
+    domain = ErrorDomain.DELIVERY
+    retriable = True
+
+
 class RegistryError(GatewayError):
     """The schema registry refused, or answered what it should not."""
 
@@ -174,6 +184,12 @@ class RegistryUnavailableError(RegistryError):
     """The schema registry cannot be reached or does not answer in time."""
 
     retriable = True
+
+
+class SchemaNotFoundError(RegistryError):
+    """The schema registry answers, and has no such schema, subject or version."""
+
+    code = ErrorCode.INVALID_SCHEMA
 
 
 class SchemaIncompatibleError(RegistryError):

@@ -69,14 +69,14 @@ class Symbol(msgspec.Struct, frozen=True, order=True):
     def __post_init__(self) -> None:
         for part in (self.base, self.quote):
             if not _ASSET.fullmatch(part):
-                raise ValueError(f"{part!r} is not 1 to 20 characters of A-Z, 0-9")
+                raise ValueError(f"{part[:64]!r} is not 1 to 20 characters of A-Z, 0-9")
 
     @classmethod
     def parse(cls, canonical: str) -> "Symbol":
         """Read ``BASE-QUOTE``; raises ``ValueError`` for another form."""
         base, dash, quote = canonical.partition("-")
         if not dash:
-            raise ValueError(f"{canonical!r} is not BASE-QUOTE")
+            raise ValueError(f"{canonical[:64]!r} is not BASE-QUOTE")
         return cls(base, quote)
 
     def __str__(self) -> str:

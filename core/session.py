@@ -27,12 +27,23 @@ from core.liveness import Liveness, LivenessSettings, Pulse
 from core.records import Record
 
 _SAMPLE_BYTES = 16 * 1024
+_MAX_SAMPLES = 16
+"""Unparsed frames that wait to be taken; more of them are counted and not kept."""
+_TICK_S = 1.0
+"""Arrivals are dated by the next ``on_time``, so it must not be far; a date is late by this at most."""
 
 
 class Stale(msgspec.Struct, frozen=True):
     """The other side is silent, also when asked; the connection has to be given up."""
 
     silent_s: float
+
+
+class _Queued(msgspec.Struct, frozen=True):
+    """A message that waits for its turn, and the symbols that count as asked for once it is out."""
+
+    message: Outgoing
+    tracks: tuple[SymbolTrack, ...] = ()
 
 
 class StreamSession:
@@ -47,8 +58,13 @@ class StreamSession:
         now_s: float,
         liveness: LivenessSettings | None = None,
         socket_params: object | None = None,
+        accept_all: bool = False,
     ) -> None:
-        """``socket_params`` (a JSON object or list) is sent in place of the built subscription."""
+        """``socket_params`` (a JSON object or list) is sent in place of the built subscription.
+
+        ``accept_all`` is for replays, which subscribe to nothing: data of any symbol and request type becomes
+        records. Without it, what was not asked for (or no longer is) is counted as ignored.
+        """
         self.profile = profile
         self.request_type = request_type
         self.session_id = session_id
@@ -58,11 +74,15 @@ class StreamSession:
         self._liveness_settings = liveness or LivenessSettings()
         self._liveness = Liveness(self._liveness_settings, now_s)
         self._dialect: Dialect = profile.dialect(request_type, session_id)
+        self._dialect.accept_all = accept_all
         self._socket_params = socket_params
         self._socket_params_sent = False
         self._unconfirmed: dict[str, SymbolTrack] = {}
-        self._waiting: deque[Outgoing] = deque()
+        self._by_symbol: dict[str, SymbolTrack] = {}
+        self._waiting: deque[_Queued] = deque()
         self._sent_s: deque[float] = deque()
+        self._replies = 0
+        self._samples = 0
         self._outbox: list[Outgoing] = []
         self._notices: list[Notice | Stale] = []
         self._heard = False
@@ -92,56 +112,50 @@ class StreamSession:
         """Add symbols on the open connection; those that run are not touched."""
         added: list[SymbolTrack] = []
         for symbol in symbols:
-            spelled = self.profile.spell_symbol(symbol)
-            track = self._dialect.tracks.get(spelled)
-            if track is None:
-                track = SymbolTrack(str(symbol), spelled, self.session_id)
-                self._dialect.tracks[spelled] = track
-            elif track.active:
+            track = self._track_for(symbol)
+            if track is None or track.active:
                 continue
             track.active, track.confirmed, track.asked_s = True, False, None
-            self._unconfirmed[spelled] = track
+            self._unconfirmed[track.exchange_symbol] = track
             added.append(track)
         if not added:
             return
-        if self._socket_params is not None:
-            if not self._socket_params_sent:
-                self._socket_params_sent = True
-                self._enqueue([msgspec.json.encode(self._socket_params).decode()], now_s)
-            for track in added:
-                track.asked_s = now_s
+        if self._socket_params is None:
+            self._enqueue(self._dialect.subscribe(added, self._active()), now_s, added)
+        elif not self._socket_params_sent:
+            self._socket_params_sent = True
+            self._enqueue([msgspec.json.encode(self._socket_params).decode()], now_s, added)
         else:
-            self._enqueue(self._dialect.subscribe(added, self._active()), now_s)
             for track in added:
                 track.asked_s = now_s
         self._collect()
 
     def unsubscribe(self, symbols: Iterable[str], now_s: float) -> None:
         """End canonical ``symbols``; unknown ones are passed over."""
-        wanted = set(symbols)
-        removed = [track for track in self.tracks if track.active and track.symbol in wanted]
-        for track in removed:
-            track.active = False
-            self._unconfirmed.pop(track.exchange_symbol, None)
+        removed: list[SymbolTrack] = []
+        for symbol in symbols:
+            track = self._by_symbol.get(symbol)
+            if track is not None and track.active:
+                track.active = False
+                self._unconfirmed.pop(track.exchange_symbol, None)
+                removed.append(track)
         if removed and self._socket_params is None:
-            active = self._active()
-            if active:
-                self._enqueue(self._dialect.unsubscribe(removed, active), now_s)
+            self._enqueue(self._dialect.unsubscribe(removed, self._active()), now_s)
         self._collect()
 
     def receive(self, frame: str | bytes, received_us: int) -> Sequence[Record]:
         """Read one frame that arrived at ``received_us`` (epoch microseconds); never raises for its content."""
         self.frames += 1
-        self.bytes_received += len(frame)
+        if isinstance(frame, bytes) or frame.isascii():
+            self.bytes_received += len(frame)
+        else:
+            self.bytes_received += len(frame.encode(errors="surrogatepass"))
         self._heard = True
         dialect = self._dialect
         try:
             records = dialect.receive(frame, received_us)
-        except (msgspec.MsgspecError, PayloadError, UnicodeDecodeError) as exc:
-            self.parse_failed += 1
-            raw = frame.encode(errors="surrogatepass") if isinstance(frame, str) else frame
-            self._notices.append(Unparsed(str(exc), bytes(raw[:_SAMPLE_BYTES])))
-            self.pending = True
+        except (msgspec.MsgspecError, PayloadError, UnicodeError, RecursionError) as exc:
+            self._not_parsed(frame, exc)
             return ()
         if self._unconfirmed and records:
             self._confirm(records)
@@ -169,14 +183,9 @@ class StreamSession:
 
     def due_s(self, now_s: float) -> float:
         """When ``on_time`` should be called next at the latest; between calls it may also be called at will."""
-        due_s = self._liveness.due_s()
+        due_s = min(now_s + _TICK_S, max(now_s, self._liveness.due_s()))
         if self._waiting:
-            due_s = min(due_s, now_s + 0.05)
-        within_s = self.profile.confirm_within_s
-        if within_s is not None:
-            for track in self._unconfirmed.values():
-                if track.asked_s is not None:
-                    due_s = min(due_s, track.asked_s + within_s)
+            due_s = min(due_s, self._sent_s[0] + self.profile.limits.message_window_s)
         return due_s
 
     def take_outbox(self) -> list[Outgoing]:
@@ -188,11 +197,36 @@ class StreamSession:
     def take_notices(self) -> list[Notice | Stale]:
         """The events since the last call, in order."""
         taken, self._notices = self._notices, []
+        self._samples = 0
         self.pending = bool(self._outbox)
         return taken
 
     def _active(self) -> list[SymbolTrack]:
         return [track for track in self.tracks if track.active]
+
+    def _track_for(self, symbol: Symbol) -> SymbolTrack | None:
+        """The symbol's track, inactive when new; None after refusing what is spelled like another symbol."""
+        canonical, spelled = str(symbol), self.profile.spell_symbol(symbol)
+        track = self._dialect.tracks.get(spelled)
+        if track is None:
+            track = SymbolTrack(canonical, spelled, self.session_id, active=False)
+            self._dialect.tracks[spelled] = self._by_symbol[canonical] = track
+        elif track.symbol != canonical:
+            message = f"{canonical} is {spelled} on {self.profile.exchange}, which runs as {track.symbol}"
+            self._notices.append(Refused((canonical,), ErrorCode.UNKNOWN_SYMBOL, message))
+            self.pending = True
+            return None
+        return track
+
+    def _not_parsed(self, frame: str | bytes, error: Exception) -> None:
+        self.parse_failed += 1
+        if self._samples >= _MAX_SAMPLES:
+            return
+        self._samples += 1
+        head = frame[:_SAMPLE_BYTES]
+        raw = head.encode(errors="surrogatepass") if isinstance(head, str) else bytes(head)
+        self._notices.append(Unparsed(str(error), raw[:_SAMPLE_BYTES]))
+        self.pending = True
 
     def _confirm(self, records: Sequence[Record]) -> None:
         confirmed = []
@@ -209,7 +243,9 @@ class StreamSession:
         """Take over what the dialect left, and keep the books on confirmed and refused symbols."""
         dialect = self._dialect
         if dialect.outbox:
+            # An answer that the exchange waits for goes out at once, but counts against the rate.
             self._outbox.extend(dialect.outbox)
+            self._replies += len(dialect.outbox)
             dialect.outbox.clear()
         for notice in dialect.notices:
             if isinstance(notice, Confirmed):
@@ -227,23 +263,22 @@ class StreamSession:
 
     def _settle(self, symbol: str, *, confirmed: bool) -> bool:
         """Note the exchange's answer; True when the symbol was still waiting for one."""
-        for track in self.tracks:
-            if track.symbol == symbol:
-                track.confirmed = confirmed
-                track.active = track.active and confirmed
-                return self._unconfirmed.pop(track.exchange_symbol, None) is not None
-        return False
+        track = self._by_symbol.get(symbol)
+        if track is None:
+            return False
+        track.confirmed = confirmed
+        track.active = track.active and confirmed
+        return self._unconfirmed.pop(track.exchange_symbol, None) is not None
 
     def _refuse_silent(self, now_s: float) -> None:
+        """Give up symbols without a frame, once the connection has shown life after their time was over."""
         within_s = self.profile.confirm_within_s
         if within_s is None:
             return
         silent = [
             track
             for track in self._unconfirmed.values()
-            if track.asked_s is not None
-            and now_s - track.asked_s >= within_s
-            and self._liveness.heard_s > track.asked_s
+            if track.asked_s is not None and self._liveness.heard_s >= track.asked_s + within_s
         ]
         for track in silent:
             del self._unconfirmed[track.exchange_symbol]
@@ -256,16 +291,22 @@ class StreamSession:
             )
             self._notices.append(Refused(symbols, ErrorCode.UNKNOWN_SYMBOL, message))
 
-    def _enqueue(self, messages: Sequence[Outgoing], now_s: float) -> None:
-        self._waiting.extend(messages)
+    def _enqueue(self, messages: Sequence[Outgoing], now_s: float, asked: Sequence[SymbolTrack] = ()) -> None:
+        self._waiting.extend(_Queued(message) for message in messages[:-1])
+        self._waiting.extend(_Queued(message, tuple(asked)) for message in messages[-1:])
         self._release(now_s)
 
     def _release(self, now_s: float) -> None:
         """Move messages into the outbox as fast as the exchange allows."""
         limits = self.profile.limits
-        while self._sent_s and now_s - self._sent_s[0] >= limits.message_window_s:
+        self._sent_s.extend([now_s] * self._replies)
+        self._replies = 0
+        while self._sent_s and now_s >= self._sent_s[0] + limits.message_window_s:
             self._sent_s.popleft()
         while self._waiting and len(self._sent_s) < limits.max_messages:
-            self._outbox.append(self._waiting.popleft())
+            queued = self._waiting.popleft()
+            for track in queued.tracks:
+                track.asked_s = now_s
+            self._outbox.append(queued.message)
             self._sent_s.append(now_s)
             self.pending = True

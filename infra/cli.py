@@ -2,7 +2,7 @@
 
 import typer
 
-from infra.commandline import simulate
+from infra.commandline import services, simulate, verify
 
 app = typer.Typer(
     name="gateway",
@@ -18,9 +18,14 @@ def _gateway() -> None:
     """Crypto-exchange WebSockets into Kafka."""
 
 
-simulate.register(app)
+for command in (services, simulate, verify):
+    command.register(app)
 
 
 def main() -> None:
     """Run the command line."""
     app()
+
+
+if __name__ == "__main__":
+    main()

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import msgspec
 
-from core.errors import ErrorCode
+from core.errors import ErrorCode, PayloadError
 from core.identity import Exchange, Region, RequestType, Symbol
 from core.records import Record
 
@@ -90,15 +90,22 @@ class Dialect(ABC):
     dialect looks symbols up in it and takes the next sequence number from the track:
     ``track.sequence += 1``.
 
+    ``accept_all`` is set by the session for a replay: see ``track_of``.
+
     A dialect hands back what is not a record through ``outbox`` (messages to send, in order) and ``notices``;
     it counts frames that are neither data nor error by ``self.control()`` and ``self.ignore(reason)``.
     """
+
+    NOT_SUBSCRIBED: ClassVar[str] = "not subscribed"
+    OTHER_REQUEST_TYPE: ClassVar[str] = "other request type"
 
     def __init__(self, profile: "ExchangeProfile", request_type: RequestType, session_id: int) -> None:
         self.profile = profile
         self.request_type = request_type
         self.session_id = session_id
+        self.accept_all = False
         self.tracks: dict[str, SymbolTrack] = {}
+        self._other_tracks: dict[tuple[RequestType, str], SymbolTrack] = {}
         self.outbox: list[Outgoing] = []
         self.notices: list[Notice] = []
         self.controls = 0
@@ -112,13 +119,54 @@ class Dialect(ABC):
         """Count a frame that is recognised and not wanted; ``reason`` is short and from a fixed set."""
         self.ignored[reason] = self.ignored.get(reason, 0) + 1
 
+    def track_of(self, request_type: RequestType, exchange_symbol: str) -> SymbolTrack | None:
+        """The track whose next record this is; None (counted as ignored) when nobody asked for it.
+
+        Data comes late after an unsubscription, or for what a replaced subscription brought in. With
+        ``accept_all`` (a replay, which subscribes to nothing) a track is made at first sight, one for each
+        request type, since their records go to different topics; raises ``PayloadError`` when the symbol
+        cannot be read.
+        """
+        if request_type is self.request_type:
+            track = self.tracks.get(exchange_symbol)
+            if track is not None and track.active:
+                return track
+            if not self.accept_all:
+                self.ignore(self.NOT_SUBSCRIBED)
+                return None
+        elif not self.accept_all:
+            self.ignore(self.OTHER_REQUEST_TYPE)
+            return None
+        return self._seen(request_type, exchange_symbol)
+
+    def _seen(self, request_type: RequestType, exchange_symbol: str) -> SymbolTrack:
+        if request_type is self.request_type:
+            track = self.tracks.get(exchange_symbol)
+        else:
+            track = self._other_tracks.get((request_type, exchange_symbol))
+        if track is None:
+            try:
+                symbol = self.profile.parse_symbol(exchange_symbol)
+            except ValueError as exc:
+                raise PayloadError(f"the frame's symbol cannot be read: {exc}") from exc
+            track = SymbolTrack(str(symbol), exchange_symbol, self.session_id, confirmed=True)
+            if request_type is self.request_type:
+                self.tracks[exchange_symbol] = track
+            else:
+                self._other_tracks[request_type, exchange_symbol] = track
+        track.active = True
+        return track
+
     @abstractmethod
     def subscribe(self, added: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
         """The messages that add ``added``; ``active`` is every symbol that shall run afterwards."""
 
     @abstractmethod
     def unsubscribe(self, removed: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
-        """The messages that end ``removed``; ``active`` is every symbol that shall go on."""
+        """The messages that end ``removed``; ``active`` is every symbol that shall go on.
+
+        None where the protocol has no word for it: data that still comes is ignored.
+        """
 
     @abstractmethod
     def receive(self, frame: str | bytes, received_us: int) -> Sequence[Record]:

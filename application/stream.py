@@ -1,0 +1,232 @@
+"""One stream: the symbols of a scope over as many connections as the exchange's limits need."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+import msgspec
+
+from application.accounting import StreamAccounting
+from application.ports import Clock, Connector, RecordSink
+from application.record_pump import RecordPump, shed_error
+from application.reporting import ErrorReporter
+from application.stream_connection import StreamConnection
+from core.connect_budget import ConnectBudget
+from core.errors import DeliveryError, ErrorCode, ExchangeError, GatewayError
+from core.exchanges.base import ExchangeProfile
+from core.identity import ConnectionScopeDomain, RequestType
+from core.liveness import LivenessSettings
+from core.projection import blanks
+from core.streams import ConnectionStatus, StreamSettings, WebsocketConnectionSpecDomain
+from core.subscriptions import place
+
+_MAX_DLQ_SAMPLES_PER_MINUTE = 10
+
+
+class StreamParts(msgspec.Struct, frozen=True):
+    """What every stream of a process shares."""
+
+    connector: Connector
+    sink: RecordSink
+    reporter: ErrorReporter
+    clock: Clock
+    new_session_id: Callable[[], int]
+    backoff: Callable[[], Iterator[float]]
+    liveness: LivenessSettings
+    hold_max_s: float
+    url_of: Callable[[ExchangeProfile], str]
+    instance: str
+
+
+class StreamOwner(Protocol):
+    """What a stream tells the one who runs it."""
+
+    def on_confirmed(self, scope: ConnectionScopeDomain, symbols: Iterable[str]) -> None:
+        """The exchange streams these symbols now."""
+        ...
+
+    def on_refused(self, scope: ConnectionScopeDomain, symbols: Iterable[str], error: ExchangeError) -> None:
+        """The exchange will not stream these; they are withdrawn."""
+        ...
+
+    def may_publish(self, received_us: int) -> bool:
+        """False once the right to publish is in doubt."""
+        ...
+
+
+class Stream:
+    """Runs exactly the symbols it was last told to."""
+
+    def __init__(
+        self,
+        scope: ConnectionScopeDomain,
+        profile: ExchangeProfile,
+        parts: StreamParts,
+        owner: StreamOwner,
+        budget: ConnectBudget,
+    ) -> None:
+        self.scope = scope
+        self.accounting = StreamAccounting(parts.clock.epoch_us())
+        self._profile = profile
+        self._parts = parts
+        self._owner = owner
+        self._budget = budget
+        self._settings: StreamSettings | None = None
+        self._connections: list[StreamConnection] = []
+        self._closing: list[StreamConnection] = []
+        self._samples = 0
+        self._samples_minute = -1
+        self._pump = RecordPump(
+            scope,
+            parts.sink,
+            self.accounting,
+            self,
+            hold_max_s=parts.hold_max_s,
+            on_outage=self._on_delivery_outage,
+            on_outage_end=self._on_delivery_outage_end,
+        )
+
+    # -- what it should run ------------------------------------------------------------------------
+
+    @property
+    def symbols(self) -> list[str]:
+        """The canonical symbols it runs, confirmed or not."""
+        return [symbol for connection in self._connections for symbol in connection.symbols]
+
+    def is_live(self, symbol: str) -> bool:
+        """Whether the exchange streams the symbol at this moment."""
+        return any(connection.is_live(symbol) for connection in self._connections)
+
+    def run(
+        self,
+        symbols: Iterable[str],
+        settings: StreamSettings | None,
+        projections: dict[str, tuple[str, ...] | None],
+    ) -> None:
+        """Make it so: what runs and stays is not interrupted, unless the settings changed."""
+        request_type = RequestType(self.scope.request_type)
+        self._pump.blanks = {
+            symbol: blanks(fields, request_type) for symbol, fields in projections.items() if fields is not None
+        }
+        if settings != self._settings and self._connections:
+            for connection in self._connections:
+                self._end(connection)
+            self._connections = []
+        self._settings = settings
+        capacity = self._profile.limits.max_symbols
+        placement = place(symbols, [c.symbols for c in self._connections], capacity)
+        for index, removed in placement.removed.items():
+            self._connections[index].remove(removed)
+        for index, added in placement.added.items():
+            if index == len(self._connections):
+                self._connections.append(self._new_connection())
+            self._connections[index].add(added)
+        for connection in [c for c in self._connections if not c.symbols]:
+            self._connections.remove(connection)
+            self._closing.append(connection)
+
+    def cut(self) -> None:
+        """Take no frame from here on, and begin to close."""
+        for connection in self._connections:
+            self._end(connection)
+        self._connections = []
+
+    @property
+    def quiet(self) -> bool:
+        """Whether it has no open socket left."""
+        return not self._connections and all(c.finished for c in self._closing)
+
+    async def closed(self) -> None:
+        """Wait until every socket is closed, also those of before."""
+        for connection in self._closing:
+            await connection.ended()
+        self._pump.give_up()
+
+    def on_time(self, now_s: float) -> None:
+        """Called a few times a second."""
+        if self._pump.holding:
+            self._pump.on_time(now_s)
+        self._closing = [c for c in self._closing if not c.finished]
+
+    # -- what others may know ----------------------------------------------------------------------
+
+    def spec(self) -> WebsocketConnectionSpecDomain:
+        """The state of this stream, for look-up."""
+        open_since = [c.connected_at_ms for c in self._connections if c.connected_at_ms]
+        return WebsocketConnectionSpecDomain(
+            scope=self.scope,
+            symbols=tuple(self.symbols),
+            url=self._url(),
+            status=ConnectionStatus.CONNECTED if open_since else ConnectionStatus.CONNECTING,
+            connected_at_ms=min(open_since, default=None),
+            last_active_ms=self._parts.clock.epoch_us() // 1000,
+            instance=self._parts.instance,
+        )
+
+    # -- what its connections tell it --------------------------------------------------------------
+
+    def on_confirmed(self, symbols: Iterable[str]) -> None:
+        """Pass on."""
+        self._owner.on_confirmed(self.scope, symbols)
+
+    def on_refused(self, symbols: Iterable[str], error: ExchangeError) -> None:
+        """Pass on."""
+        self._owner.on_refused(self.scope, tuple(symbols), error)
+
+    def on_problem(self, error: GatewayError) -> None:
+        """Report it."""
+        self._parts.reporter.report(error, self.scope)
+
+    def on_unparsed(self, reason: str, frame: bytes) -> None:
+        """A bounded sample goes to ``ws.dlq``; the session counts them all."""
+        minute = self._parts.clock.epoch_us() // 60_000_000
+        if minute != self._samples_minute:
+            self._samples_minute, self._samples = minute, 0
+        self._samples += 1
+        if self._samples <= _MAX_DLQ_SAMPLES_PER_MINUTE:
+            self._parts.reporter.dead_letter(reason, frame, self.scope, source=self._url())
+
+    def pause_reading(self) -> None:
+        """The producer takes nothing: let the exchange feel it."""
+        for connection in self._connections:
+            connection.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Go on."""
+        for connection in self._connections:
+            connection.resume_reading()
+
+    def _end(self, connection: StreamConnection) -> None:
+        connection.end()
+        self._closing.append(connection)
+
+    def _url(self) -> str:
+        if self._settings is not None and self._settings.url is not None:
+            return self._settings.url
+        return self._parts.url_of(self._profile)
+
+    def _new_connection(self) -> StreamConnection:
+        parts = self._parts
+        return StreamConnection(
+            self.scope,
+            self._profile,
+            self._url(),
+            self._settings,
+            connector=parts.connector,
+            clock=parts.clock,
+            new_session_id=parts.new_session_id,
+            backoff=parts.backoff,
+            budget=self._budget,
+            liveness=parts.liveness,
+            accounting=self.accounting,
+            pump=self._pump,
+            events=self,
+            may_publish=self._owner.may_publish,
+        )
+
+    def _on_delivery_outage(self, error: DeliveryError) -> None:
+        if error.code is not ErrorCode.CIRCUIT_OPEN:
+            self._parts.reporter.report(error, self.scope)
+
+    def _on_delivery_outage_end(self, shed: int) -> None:
+        if shed:
+            self._parts.reporter.report(shed_error(self.scope, shed), self.scope)

@@ -1,0 +1,311 @@
+"""One connection of a stream: connect, pump the session, reconnect; its symbols may change at any time."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+import structlog
+
+from application.accounting import StreamAccounting
+from application.ports import Clock, Connection, ConnectionEnd, Connector
+from application.record_pump import RecordPump
+from core.connect_budget import ConnectBudget
+from core.errors import ConnectFailedError, ErrorCode, ExchangeError, GatewayError, StreamStaleError
+from core.exchanges.base import Complaint, Confirmed, ExchangeProfile, Refused, Unparsed
+from core.identity import ConnectionScopeDomain, RequestType, Symbol
+from core.liveness import LivenessSettings
+from core.session import Stale, StreamSession
+from core.streams import StreamSettings
+
+_log = structlog.get_logger("connection")
+
+_TICK_S = 0.25
+_MESSAGE_TOO_BIG = 1009
+"""RFC 6455, 7.4.1."""
+
+
+class ConnectionEvents(Protocol):
+    """What a connection tells its stream."""
+
+    def on_confirmed(self, symbols: Iterable[str]) -> None:
+        """The exchange streams these now."""
+        ...
+
+    def on_refused(self, symbols: Iterable[str], error: ExchangeError) -> None:
+        """The exchange will not stream these."""
+        ...
+
+    def on_problem(self, error: GatewayError) -> None:
+        """One problem of the connection, once per outage."""
+        ...
+
+    def on_unparsed(self, reason: str, frame: bytes) -> None:
+        """A frame that could not be read."""
+        ...
+
+
+class StreamConnection:
+    """A slot of a stream: at most one open WebSocket, with the symbols assigned to it."""
+
+    def __init__(
+        self,
+        scope: ConnectionScopeDomain,
+        profile: ExchangeProfile,
+        url: str,
+        settings: StreamSettings | None,
+        *,
+        connector: Connector,
+        clock: Clock,
+        new_session_id: Callable[[], int],
+        backoff: Callable[[], Iterator[float]],
+        budget: ConnectBudget,
+        liveness: LivenessSettings,
+        accounting: StreamAccounting,
+        pump: RecordPump,
+        events: ConnectionEvents,
+        may_publish: Callable[[int], bool],
+    ) -> None:
+        self._scope = scope
+        self._profile = profile
+        self._url = url
+        self._socket_params = settings.socket_params if settings else None
+        self._connector = connector
+        self._clock = clock
+        self._new_session_id = new_session_id
+        self._backoff = backoff
+        self._budget = budget
+        self._liveness = liveness
+        self._accounting = accounting
+        self._pump = pump
+        self._events = events
+        self._may_publish = may_publish
+        self._wanted: dict[str, None] = {}
+        self._session: StreamSession | None = None
+        self._connection: Connection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._giving_up: ExchangeError | None = None
+        self._ending = False
+        self._in_outage = False
+        self.connected_at_ms: int | None = None
+
+    @property
+    def symbols(self) -> list[str]:
+        """The canonical symbols assigned to this connection."""
+        return list(self._wanted)
+
+    @property
+    def room(self) -> int:
+        """How many symbols more it may take."""
+        return self._profile.limits.max_symbols - len(self._wanted)
+
+    @property
+    def connected(self) -> bool:
+        """Whether its WebSocket is open."""
+        return self._connection is not None
+
+    def is_live(self, symbol: str) -> bool:
+        """Whether the exchange has confirmed the symbol on the open connection."""
+        session = self._session
+        return session is not None and any(
+            t.symbol == symbol and t.active and t.confirmed for t in session.tracks
+        )
+
+    def add(self, symbols: Iterable[str]) -> None:
+        """Stream these too: at once where the connection is open."""
+        added = [symbol for symbol in symbols if symbol not in self._wanted]
+        self._wanted.update(dict.fromkeys(added))
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name=f"stream {self._scope.key}")
+        elif self._session is not None and self._connection is not None:
+            self._session.subscribe(map(Symbol.parse, added), self._clock.monotonic_s())
+            self._act()
+
+    def remove(self, symbols: Iterable[str]) -> None:
+        """No record of these from here on; without symbols the connection ends."""
+        removed = [symbol for symbol in symbols if symbol in self._wanted]
+        for symbol in removed:
+            del self._wanted[symbol]
+        if self._session is not None:
+            self._session.unsubscribe(removed, self._clock.monotonic_s())
+            self._act()
+        if not self._wanted:
+            self._ending = True
+            self._wake.set()
+
+    def pause_reading(self) -> None:
+        """Stop taking bytes from the socket."""
+        if self._connection is not None:
+            self._connection.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Go on."""
+        if self._connection is not None:
+            self._connection.resume_reading()
+
+    def end(self) -> None:
+        """Take no frame from here on, and close; ``ended`` waits for it."""
+        self._ending = True
+        session = self._session
+        if session is not None:
+            session.unsubscribe(session.active_symbols, self._clock.monotonic_s())
+        self._wake.set()
+
+    @property
+    def finished(self) -> bool:
+        """Whether its last socket is closed."""
+        return self._task is None or self._task.done()
+
+    async def ended(self) -> None:
+        """Wait until the socket is closed."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    # -- the transport's callback ------------------------------------------------------------------
+
+    def on_frame(self, frame: str | bytes, received_us: int) -> None:
+        """The hot path: everything from the frame to ``produce`` happens in this call."""
+        session = self._session
+        if session is None or self._ending or not self._may_publish(received_us):
+            return
+        minutes = self._accounting.minutes
+        if received_us >= minutes.minute_end_us:
+            minutes.roll(received_us)
+        records = session.receive(frame, received_us)
+        if records:
+            self._pump.take(records)
+            if self._in_outage:
+                self._end_outage()
+        if session.pending:
+            self._act()
+
+    # -- the life of the slot ----------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        waits = self._backoff()
+        while not self._ending:
+            await self._pause(self._budget.reserve(self._clock.monotonic_s()))
+            if self._ending:
+                break
+            started_s = self._clock.monotonic_s()
+            try:
+                await self._one_connection()
+            except ExchangeError as exc:
+                self._begin_outage(exc)
+            if self._ending:
+                break
+            if self._clock.monotonic_s() - started_s > 60:
+                waits = self._backoff()
+            await self._pause(next(waits))
+
+    async def _one_connection(self) -> None:
+        """Open, subscribe and stay until the connection ends; raises why it ended."""
+        now_s = self._clock.monotonic_s()
+        session = StreamSession(
+            self._profile,
+            RequestType(self._scope.request_type),
+            self._new_session_id(),
+            now_s=now_s,
+            liveness=self._liveness,
+            socket_params=self._socket_params,
+        )
+        self._giving_up = None
+        self._session = session
+        self._accounting.attach(session)
+        try:
+            connection = await self._connector.connect(
+                self._url, self, max_frame_bytes=self._profile.limits.max_frame_bytes
+            )
+            self._connection = connection
+            try:
+                if self._pump.holding:
+                    connection.pause_reading()
+                self.connected_at_ms = self._clock.epoch_us() // 1000
+                _log.info("connected", scope=self._scope.key, session_id=session.session_id, url=self._url)
+                session.subscribe(map(Symbol.parse, self._wanted), self._clock.monotonic_s())
+                self._act()
+                await self._stay(session, connection)
+            finally:
+                self._connection = None
+                self.connected_at_ms = None
+                await connection.close()
+        finally:
+            self._session = None
+            self._accounting.detach(session)
+
+    async def _stay(self, session: StreamSession, connection: Connection) -> None:
+        closed = asyncio.ensure_future(connection.closed())
+        try:
+            while not self._ending:
+                now_s = self._clock.monotonic_s()
+                if not self._pump.holding:
+                    session.on_time(now_s)
+                    self._act()
+                if self._giving_up is not None:
+                    raise self._giving_up
+                wake = asyncio.ensure_future(self._wake.wait())
+                await asyncio.wait({closed, wake}, timeout=_TICK_S, return_when=asyncio.FIRST_COMPLETED)
+                wake.cancel()
+                self._wake.clear()
+                if closed.done() and not self._ending:
+                    raise self._explain(closed.result())
+        finally:
+            closed.cancel()
+
+    def _explain(self, end: ConnectionEnd) -> ExchangeError:
+        exchange = self._profile.exchange
+        if end.code == _MESSAGE_TOO_BIG:
+            return ExchangeError(
+                f"{exchange} sent a frame larger than {self._profile.limits.max_frame_bytes} bytes",
+                code=ErrorCode.FRAME_TOO_LARGE,
+            )
+        reason = f" ({end.reason})" if end.reason else ""
+        return ConnectFailedError(f"{exchange} ended the connection with code {end.code}{reason}")
+
+    def _act(self) -> None:
+        """Send what the session wants sent, and pass its notices on."""
+        session, connection = self._session, self._connection
+        if session is None or not session.pending:
+            return
+        if connection is not None:
+            for message in session.take_outbox():
+                connection.send(message)
+        for notice in session.take_notices():
+            match notice:
+                case Confirmed(symbols):
+                    self._events.on_confirmed(symbols)
+                case Refused(symbols, code, message):
+                    self._events.on_refused(symbols, ExchangeError(message, code=code))
+                case Complaint(code, message):
+                    self._events.on_problem(ExchangeError(message, code=code))
+                case Unparsed(reason, frame):
+                    self._events.on_unparsed(reason, frame)
+                case Stale(silent_s):
+                    self._giving_up = StreamStaleError(
+                        f"{self._profile.exchange} sent nothing for {silent_s:g} s on {self._scope.key}, "
+                        "also when asked; reconnecting"
+                    )
+                    self._wake.set()
+
+    def _begin_outage(self, error: ExchangeError) -> None:
+        """One report per outage, not per attempt."""
+        if self._in_outage or self._ending:
+            _log.debug("still away", scope=self._scope.key, reason=error.message)
+            return
+        self._in_outage = True
+        self._events.on_problem(error)
+
+    def _end_outage(self) -> None:
+        if self._in_outage:
+            self._in_outage = False
+            _log.info("outage over", scope=self._scope.key)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait between attempts; an end cuts it short."""
+        if seconds > 0 and not self._ending:
+            self._wake.clear()
+            wake = asyncio.ensure_future(self._wake.wait())
+            sleep = asyncio.ensure_future(self._clock.sleep(seconds))
+            await asyncio.wait({wake, sleep}, return_when=asyncio.FIRST_COMPLETED)
+            wake.cancel()
+            sleep.cancel()

@@ -1,0 +1,100 @@
+"""What has to be done from time to time: the orchestrator's tick, minute metrics, specs for look-up."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import structlog
+
+from application.orchestrator import StreamOrchestrator
+from application.ports import Clock, ConnectionSpecStore, EventProducer
+from application.stream import Stream
+from core.identity import ConnectionScopeDomain
+
+_log = structlog.get_logger("upkeep")
+
+METRICS_TOPIC: Final = "ws.metrics"
+_TICK_S: Final = 0.2
+_METRICS_S: Final = 1.0
+_SPEC_S: Final = 15.0
+
+
+class Upkeep:
+    """Runs beside the streams until cancelled; ``finish`` sends the last metrics."""
+
+    def __init__(
+        self,
+        orchestrator: StreamOrchestrator,
+        metrics: EventProducer,
+        specs: ConnectionSpecStore,
+        clock: Clock,
+        *,
+        prefix: str = "",
+    ) -> None:
+        self._orchestrator = orchestrator
+        self._metrics = metrics
+        self._specs = specs
+        self._clock = clock
+        self._topic = prefix + METRICS_TOPIC
+        self._known_specs: set[str] = set()
+
+    async def tick_forever(self) -> None:
+        """The orchestrator's tick; by itself, so that nothing that waits can hold it up."""
+        while True:
+            self._orchestrator.tick()
+            await self._clock.sleep(_TICK_S)
+
+    async def metrics_forever(self) -> None:
+        """One ``metrics_event`` a minute and stream, as soon as the minute is over."""
+        while True:
+            await self._clock.sleep(_METRICS_S)
+            for stream in list(self._orchestrator.streams.values()):
+                stream.accounting.minutes.roll(self._clock.epoch_us())
+                await self._send(stream)
+            for stream in self._orchestrator.take_ended():
+                await self._send(stream, last=True)
+
+    async def specs_forever(self) -> None:
+        """Connection specs, renewed well before their time to live ends."""
+        while True:
+            await self.publish_specs()
+            await self._clock.sleep(_SPEC_S if not self._changing() else 1.0)
+
+    async def publish_specs(self) -> None:
+        """Write the state of every stream, and forget those that are gone."""
+        current: dict[str, Stream] = dict(self._orchestrator.streams)
+        for stream in current.values():
+            await self._specs.set_connection_spec(stream.scope, stream.spec())
+        for key in self._known_specs - current.keys():
+            await self._specs.remove_connection_spec(ConnectionScopeDomain.parse(key))
+        self._known_specs = set(current)
+
+    async def finish(self) -> None:
+        """Send what every stream has counted so far, running minute included."""
+        streams = [*self._orchestrator.streams.values(), *self._orchestrator.take_ended()]
+        for stream in streams:
+            await self._send(stream, last=True)
+        for key in self._known_specs:
+            await self._specs.remove_connection_spec(ConnectionScopeDomain.parse(key))
+
+    def _changing(self) -> bool:
+        return self._known_specs != set(self._orchestrator.streams)
+
+    async def _send(self, stream: Stream, *, last: bool = False) -> None:
+        accounting = stream.accounting
+        event = accounting.take_event(current=last)
+        if event is None:
+            return
+        scope = stream.scope
+        message: Mapping[str, Any] = {
+            "region": scope.region,
+            "exchange": scope.exchange,
+            "request_type": scope.request_type,
+            **event,
+        }
+        try:
+            delivered = await self._metrics.send_and_wait(self._topic, message, scope.key)
+        except Exception as exc:  # noqa: BLE001 - a user's own producer may raise anything
+            _log.error("metrics not sent", scope=scope.key, reason=str(exc))
+            return
+        if delivered:
+            accounting.event_delivered()

@@ -1,0 +1,217 @@
+"""Microseconds per frame of the stream session, by exchange and frame type.
+
+Compared with the plain way: orjson into a dict, values picked from it into the same record, without ranges,
+subscriptions, sequences or counts. Usage: ``python -m benchmarks.session [--frames 20000] [--json]``.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import orjson
+
+from core.exchanges.table import PROFILES
+from core.identity import Exchange, RequestType
+from core.records import BookKind, Level, OrderBook, Record, Side, StreamType, Ticker, Trade
+from core.session import StreamSession
+
+_FRAMES = Path(__file__).resolve().parent.parent / "tests" / "frames"
+_CASES = (
+    ("upbit", "ticker"),
+    ("upbit", "ticker.simple"),
+    ("upbit", "trade"),
+    ("upbit", "trade.simple"),
+    ("upbit", "orderbook"),
+    ("upbit", "orderbook.simple"),
+    ("binance", "ticker"),
+    ("binance", "trade"),
+    ("binance", "orderbook"),
+)
+_ROUNDS = 5
+_UPBIT_LEVELS = 30
+
+
+def frame_of(exchange: str, name: str) -> bytes:
+    """A frame of realistic size: an Upbit order book is filled up to 30 levels a side."""
+    frame = (_FRAMES / exchange / f"{name}.json").read_bytes().strip()
+    if exchange == "upbit" and name.startswith("orderbook"):
+        book = orjson.loads(frame)
+        units = "obu" if "obu" in book else "orderbook_units"
+        book[units] = [book[units][0]] * _UPBIT_LEVELS
+        frame = orjson.dumps(book)
+    return frame
+
+
+def _plain_upbit(frame: bytes) -> Record:
+    data: dict[str, Any] = orjson.loads(frame)
+    kind = data.get("type") or data.get("ty")
+    long = "type" in data
+    base, quote = (data["code"] if long else data["cd"]).split("-")[::-1]
+    common = ("upbit", "korea", f"{base}-{quote}", f"{quote}-{base}")
+    if kind == "ticker":
+        get = data.get
+        return Ticker(
+            *common,
+            get("timestamp" if long else "tms"),
+            0,
+            1,
+            1,
+            float(data["trade_price" if long else "tp"]),
+            get("opening_price" if long else "op"),
+            get("high_price" if long else "hp"),
+            get("low_price" if long else "lp"),
+            get("prev_closing_price" if long else "pcp"),
+            get("signed_change_rate" if long else "scr"),
+            get("acc_trade_volume_24h" if long else "atv24h"),
+            get("acc_trade_price_24h" if long else "atp24h"),
+            stream_type=StreamType(get("stream_type" if long else "st")),
+        )
+    if kind == "trade":
+        return Trade(
+            *common,
+            data["trade_timestamp" if long else "ttms"],
+            0,
+            1,
+            1,
+            float(data["trade_price" if long else "tp"]),
+            float(data["trade_volume" if long else "tv"]),
+            Side.SELL if data["ask_bid" if long else "ab"] == "ASK" else Side.BUY,
+            str(data["sequential_id" if long else "sid"]),
+        )
+    units = data["orderbook_units" if long else "obu"]
+    bid, bid_size = ("bid_price", "bid_size") if long else ("bp", "bs")
+    ask, ask_size = ("ask_price", "ask_size") if long else ("ap", "as")
+    return OrderBook(
+        *common,
+        data["timestamp" if long else "tms"],
+        0,
+        1,
+        1,
+        BookKind.SNAPSHOT,
+        [Level(unit[bid], unit[bid_size]) for unit in units],
+        [Level(unit[ask], unit[ask_size]) for unit in units],
+        valid=True,
+    )
+
+
+def _plain_binance(frame: bytes) -> Record:
+    data: dict[str, Any] = orjson.loads(frame)["data"]
+    symbol = data["s"]
+    common = ("binance", "asia", symbol, symbol, data["E"], 0, 1, 1)
+    match data["e"]:
+        case "24hrTicker":
+            return Ticker(
+                *common,
+                float(data["c"]),
+                float(data["o"]),
+                float(data["h"]),
+                float(data["l"]),
+                float(data["x"]),
+                float(data["P"]) / 100,
+                float(data["v"]),
+                float(data["q"]),
+                float(data["b"]),
+                float(data["B"]),
+                float(data["a"]),
+                float(data["A"]),
+                StreamType.REALTIME,
+            )
+        case "trade":
+            side = Side.SELL if data["m"] else Side.BUY
+            return Trade(*common, float(data["p"]), float(data["q"]), side, str(data["t"]))
+        case _:
+            return OrderBook(
+                *common,
+                BookKind.DELTA,
+                [Level(float(price), float(quantity)) for price, quantity in data["b"]],
+                [Level(float(price), float(quantity)) for price, quantity in data["a"]],
+                data["U"],
+                data["u"],
+            )
+
+
+def session_for(exchange: str, name: str, frame: bytes) -> StreamSession:
+    """A session that has subscribed to the frame's symbol."""
+    profile = PROFILES[Exchange(exchange)]
+    session = StreamSession(profile, RequestType(name.partition(".")[0]), 1, now_s=0.0)
+    data = orjson.loads(frame)
+    own = data.get("code") or data.get("cd") or data["data"]["s"]
+    session.subscribe([profile.parse_symbol(own)], 0.0)
+    return session
+
+
+def frames_of(exchange: str, name: str, frame: bytes, count: int) -> list[bytes]:
+    """``count`` frames; a chain of order book updates where the exchange numbers them."""
+    if (exchange, name) != ("binance", "orderbook"):
+        return [frame] * count
+    update = orjson.loads(frame)
+    chain = []
+    for number in range(count):
+        update["data"]["U"] = update["data"]["u"] = 80_123_456_701 + number
+        chain.append(orjson.dumps(update))
+    return chain
+
+
+def median_us(work: Callable[[bytes], object], frames: list[bytes]) -> float:
+    """The median over rounds of microseconds per frame."""
+    rounds = []
+    for _ in range(_ROUNDS):
+        start_s = perf_counter()
+        for frame in frames:
+            work(frame)
+        rounds.append((perf_counter() - start_s) / len(frames) * 1e6)
+    return statistics.median(rounds)
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=20_000, help="frames a round")
+    parser.add_argument("--json", action="store_true", help="one JSON object a case")
+    options = parser.parse_args()
+    for exchange, name in _CASES:
+        frame = frame_of(exchange, name)
+        frames = frames_of(exchange, name, frame, options.frames)
+        session_us = _measure_session(exchange, name, frames)
+        plain_us = median_us(_plain_upbit if exchange == "upbit" else _plain_binance, frames)
+        row = {
+            "exchange": exchange,
+            "frame": name,
+            "bytes": len(frame),
+            "session_us": round(session_us, 2),
+            "dict_us": round(plain_us, 2),
+        }
+        if options.json:
+            sys.stdout.write(json.dumps(row) + "\n")
+        else:
+            sys.stdout.write(
+                f"{exchange:8} {name:17} {len(frame):5} bytes   session {session_us:6.2f} us   "
+                f"orjson, dict, record {plain_us:6.2f} us\n"
+            )
+    return 0
+
+
+def _measure_session(exchange: str, name: str, frames: list[bytes]) -> float:
+    rounds = []
+    for _ in range(_ROUNDS):
+        session = session_for(exchange, name, frames[0])
+        rounds.append(_timed(session, frames))
+        if session.parse_failed or session.ignored:
+            raise SystemExit(f"{exchange} {name}: {session.parse_failed} failed, ignored {session.ignored}")
+    return statistics.median(rounds)
+
+
+def _timed(session: StreamSession, frames: list[bytes]) -> float:
+    start_s = perf_counter()
+    for frame in frames:
+        session.receive(frame, 1_793_604_700_000_000)
+    return (perf_counter() - start_s) / len(frames) * 1e6
+
+
+if __name__ == "__main__":
+    sys.exit(main())

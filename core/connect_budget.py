@@ -1,0 +1,22 @@
+"""How many connections may be opened to an exchange in a while, and when the next one may be."""
+
+from collections import deque
+
+
+class ConnectBudget:
+    """A sliding window of at most ``max_connects`` in ``window_s``. Times in seconds of a monotonic clock."""
+
+    def __init__(self, max_connects: int, window_s: float) -> None:
+        self._max_connects = max_connects
+        self._window_s = window_s
+        self._at_s: deque[float] = deque()
+
+    def reserve(self, now_s: float) -> float:
+        """Take one connect; returns the seconds to wait before it may be made (0: now)."""
+        while self._at_s and now_s - self._at_s[0] >= self._window_s:
+            self._at_s.popleft()
+        at_s = now_s
+        if len(self._at_s) >= self._max_connects:
+            at_s = self._at_s[-self._max_connects] + self._window_s
+        self._at_s.append(at_s)
+        return at_s - now_s

@@ -1,0 +1,387 @@
+"""Binance's public spot WebSocket, combined streams.
+
+Written after Binance's documentation (read 2026-11): "WebSocket Streams for Binance", web-socket-streams.md of
+github.com/binance/binance-spot-api-docs.
+
+- Data comes as ``{"stream": name, "data": event}``, the event's kind in ``e``, numbers as text. Stream names
+  are lower case (``btcusdt@trade``), symbols in events upper case.
+- SUBSCRIBE and UNSUBSCRIBE carry an id, which the answer repeats: ``{"result": null, "id": 1}``, or an error
+  as ``{"code", "msg", "id"}``, also seen wrapped in ``error``. Binance acknowledges streams of symbols that
+  it does not list, and then sends nothing: a quiet symbol looks the same, so none is refused for silence.
+- An order book event holds the absolute quantity of each changed level and the range ``U`` to ``u`` of its
+  updates; the next event's ``U`` is this one's ``u`` + 1. A book is ``valid`` only on top of a snapshot,
+  which is had by REST; without one these records are changes alone.
+- The server pings every 20 s (answered below this layer) and closes every connection after 24 hours.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType, field
+
+from core.errors import ErrorCode, PayloadError
+from core.exchanges.base import (
+    Complaint,
+    Confirmed,
+    ConnectionLimits,
+    Dialect,
+    ExchangeProfile,
+    Outgoing,
+    Refused,
+    SymbolTrack,
+)
+from core.exchanges.values import (
+    EpochMs,
+    Id,
+    Price,
+    PriceOrZero,
+    Quantity,
+    TradedQuantity,
+)
+from core.identity import Exchange, Region, RequestType, Symbol
+from core.records import BookKind, Level, OrderBook, Record, Side, StreamType, Ticker, Trade
+
+_EXCHANGE, _REGION = Exchange.BINANCE.value, Region.ASIA.value
+_STREAM_SUFFIX = {
+    RequestType.TICKER: "@ticker",
+    RequestType.TRADE: "@trade",
+    RequestType.ORDERBOOK: "@depth@100ms",
+}
+_NAMES_PER_REQUEST = 200
+
+# Quote currencies of the spot market, also former ones (recordings); read for symbols written without a dash.
+_STABLE = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USDP", "USDS", "USD1", "XUSD", "DAI", "AEUR", "EURI")
+_COINS = ("BTC", "ETH", "BNB", "XRP", "TRX", "DOGE", "DOT", "SOL")
+_FIAT = ("EUR", "GBP", "AUD", "TRY", "BRL", "RUB", "UAH", "NGN", "ZAR", "PLN", "RON", "ARS", "JPY", "MXN")
+_FORMER = ("PAX", "UST", "VAI", "IDRT", "BIDR", "BKRW", "BVND")
+_QUOTES = sorted(_STABLE + _COINS + _FIAT + _FORMER, key=len, reverse=True)
+
+
+# -- frames --------------------------------------------------------------------------------------------
+
+
+class _Ticker(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="24hrTicker"):
+    symbol: str = field(name="s")
+    last: PriceOrZero = field(name="c")
+    event_ms: EpochMs | None = field(name="E", default=None)
+    change_percent: Annotated[float, Meta(ge=-100, le=1e11)] | None = field(name="P", default=None)
+    before_window: PriceOrZero | None = field(name="x", default=None)
+    open: PriceOrZero | None = field(name="o", default=None)
+    high: PriceOrZero | None = field(name="h", default=None)
+    low: PriceOrZero | None = field(name="l", default=None)
+    volume: Quantity | None = field(name="v", default=None)
+    quote_volume: Quantity | None = field(name="q", default=None)
+    bid: PriceOrZero | None = field(name="b", default=None)
+    bid_quantity: Quantity | None = field(name="B", default=None)
+    ask: PriceOrZero | None = field(name="a", default=None)
+    ask_quantity: Quantity | None = field(name="A", default=None)
+
+
+class _Trade(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="trade"):
+    symbol: str = field(name="s")
+    price: Price = field(name="p")
+    quantity: TradedQuantity = field(name="q")
+    trade_id: Id | None = field(name="t", default=None)
+    trade_ms: EpochMs | None = field(name="T", default=None)
+    buyer_is_maker: bool | None = field(name="m", default=None)
+
+
+class _AggregateTrade(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="aggTrade"):
+    symbol: str = field(name="s")
+    price: Price = field(name="p")
+    quantity: TradedQuantity = field(name="q")
+    trade_id: Id | None = field(name="a", default=None)
+    trade_ms: EpochMs | None = field(name="T", default=None)
+    buyer_is_maker: bool | None = field(name="m", default=None)
+
+
+class _Level(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    price: Price
+    quantity: Quantity
+
+
+class _Depth(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="depthUpdate"):
+    symbol: str = field(name="s")
+    first_id: Id = field(name="U")
+    last_id: Id = field(name="u")
+    bids: list[_Level] = field(name="b")
+    asks: list[_Level] = field(name="a")
+    event_ms: EpochMs | None = field(name="E", default=None)
+
+
+_Event = _Ticker | _Trade | _AggregateTrade | _Depth
+_EVENTS = frozenset({"24hrTicker", "trade", "aggTrade", "depthUpdate"})
+
+
+class _Combined(msgspec.Struct, frozen=True, gc=False):
+    data: _Event
+
+
+class _EventHead(msgspec.Struct, frozen=True):
+    e: str | None = None
+
+
+class _Error(msgspec.Struct, frozen=True):
+    code: int = 0
+    msg: str = ""
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    """A frame that is none of our events, as far as it says what it is."""
+
+    stream: str | None = None
+    data: _EventHead | None = None
+    e: str | None = None
+    result: msgspec.Raw | UnsetType = UNSET
+    error: _Error | None = None
+    code: int | None = None
+    msg: str = ""
+    id: int | str | None = None
+
+
+# Not strict, so that numbers written as text are read by the decoder itself.
+_COMBINED: msgspec.json.Decoder[_Combined] = msgspec.json.Decoder(_Combined, strict=False)
+_RAW: msgspec.json.Decoder[_Event] = msgspec.json.Decoder(_Event, strict=False)
+_ENVELOPE = msgspec.json.Decoder(_Envelope)
+
+
+# Records are built by position, in the order of their fields: by name takes four times as long.
+
+# -- protocol ------------------------------------------------------------------------------------------
+
+
+class BinanceDialect(Dialect):
+    """One connection to Binance's combined streams; also reads events that come without the wrapper."""
+
+    def __init__(self, profile: ExchangeProfile, request_type: RequestType, session_id: int) -> None:
+        super().__init__(profile, request_type, session_id)
+        self._last_request_id = 0
+        self._asked: dict[int, tuple[str, ...]] = {}
+        self._last_update: dict[str, int] = {}
+
+    def subscribe(self, added: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
+        """SUBSCRIBE for the added symbols; the acknowledgement confirms them."""
+        for track in added:
+            self._last_update.pop(track.exchange_symbol, None)
+        return self._requests("SUBSCRIBE", added)
+
+    def unsubscribe(self, removed: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
+        """UNSUBSCRIBE for the removed symbols."""
+        return self._requests("UNSUBSCRIBE", removed)
+
+    def probe(self) -> Outgoing:
+        """Answered by the list of streams."""
+        self._last_request_id += 1
+        request = {"method": "LIST_SUBSCRIPTIONS", "id": self._last_request_id}
+        return msgspec.json.encode(request).decode()
+
+    def _requests(self, method: str, tracks: Sequence[SymbolTrack]) -> list[Outgoing]:
+        suffix = _STREAM_SUFFIX[self.request_type]
+        messages: list[Outgoing] = []
+        for start in range(0, len(tracks), _NAMES_PER_REQUEST):
+            part = tracks[start : start + _NAMES_PER_REQUEST]
+            self._last_request_id += 1
+            if method == "SUBSCRIBE":
+                self._asked[self._last_request_id] = tuple(track.symbol for track in part)
+            request = {
+                "method": method,
+                "params": [track.exchange_symbol.lower() + suffix for track in part],
+                "id": self._last_request_id,
+            }
+            messages.append(msgspec.json.encode(request).decode())
+        return messages
+
+    def receive(self, frame: str | bytes, received_us: int) -> Sequence[Record]:
+        """Read one frame; see ``Dialect.receive``."""
+        data = self._decode(frame)
+        if data is None:
+            return ()
+        if isinstance(data, _Depth):
+            return self._orderbook(data, received_us)
+        if isinstance(data, _Ticker):
+            return self._ticker(data, received_us)
+        return self._trade(data, received_us)
+
+    def _decode(self, frame: str | bytes) -> _Event | None:
+        """The frame as an event, or None after it was counted."""
+        try:
+            return _COMBINED.decode(frame).data
+        except msgspec.ValidationError:
+            envelope = _ENVELOPE.decode(frame)
+            if envelope.data is not None and envelope.data.e in _EVENTS:
+                raise
+            if envelope.e in _EVENTS:
+                return _RAW.decode(frame)
+        if envelope.error is not None:
+            self._complain(envelope.error, envelope.id)
+        elif envelope.code is not None:
+            self._complain(_Error(envelope.code, envelope.msg), envelope.id)
+        elif envelope.result is not UNSET:
+            self._acknowledge(envelope)
+        else:
+            self._pass_over(envelope)
+        return None
+
+    def _pass_over(self, envelope: _Envelope) -> None:
+        event = envelope.e if envelope.data is None else envelope.data.e
+        kind = (envelope.stream or "").partition("@")[2]
+        if event == "serverShutdown":
+            self.control()
+        elif event == "kline" or kind.startswith("kline"):
+            self.ignore("kline")
+        elif kind == "bookTicker":
+            self.ignore("bookTicker")
+        elif event is not None or kind:
+            self.ignore("event without records")
+        else:
+            raise PayloadError("the frame has neither an event nor a result nor an error")
+
+    def _acknowledge(self, envelope: _Envelope) -> None:
+        self.control()
+        asked = self._asked.pop(envelope.id, ()) if isinstance(envelope.id, int) else ()
+        if asked:
+            self.notices.append(Confirmed(asked))
+
+    def _complain(self, error: _Error, request_id: int | str | None) -> None:
+        self.control()
+        message = f"Binance: {error.code}: {error.msg[:256]}"
+        asked = self._asked.pop(request_id, ()) if isinstance(request_id, int) else ()
+        if asked:
+            self.notices.append(Refused(asked, ErrorCode.SUBSCRIBE_REJECTED, message))
+        else:
+            code = ErrorCode.RATE_LIMITED if "too many" in error.msg.lower() else ErrorCode.SUBSCRIBE_REJECTED
+            self.notices.append(Complaint(code, message))
+
+    def _ticker(self, data: _Ticker, received_us: int) -> Sequence[Record]:
+        track = self.track_of(RequestType.TICKER, data.symbol)
+        if track is None:
+            return ()
+        if not data.last:
+            self.ignore("ticker without a price")
+            return ()
+        bid, ask = data.bid or None, data.ask or None
+        percent = data.change_percent
+        track.sequence += 1
+        return (
+            Ticker(
+                _EXCHANGE,
+                _REGION,
+                track.symbol,
+                track.exchange_symbol,
+                data.event_ms,
+                received_us,
+                self.session_id,
+                track.sequence,
+                data.last,
+                data.open or None,
+                data.high or None,
+                data.low or None,
+                data.before_window or None,
+                None if percent is None else percent / 100,
+                data.volume,
+                data.quote_volume,
+                bid,
+                None if bid is None else data.bid_quantity,
+                ask,
+                None if ask is None else data.ask_quantity,
+                StreamType.REALTIME,
+            ),
+        )
+
+    def _trade(self, data: _Trade | _AggregateTrade, received_us: int) -> Sequence[Record]:
+        track = self.track_of(RequestType.TRADE, data.symbol)
+        if track is None:
+            return ()
+        maker = data.buyer_is_maker
+        track.sequence += 1
+        return (
+            Trade(
+                _EXCHANGE,
+                _REGION,
+                track.symbol,
+                track.exchange_symbol,
+                data.trade_ms,
+                received_us,
+                self.session_id,
+                track.sequence,
+                data.price,
+                data.quantity,
+                Side.UNKNOWN if maker is None else Side.SELL if maker else Side.BUY,
+                None if data.trade_id is None else str(data.trade_id),
+            ),
+        )
+
+    def _orderbook(self, data: _Depth, received_us: int) -> Sequence[Record]:
+        track = self.track_of(RequestType.ORDERBOOK, data.symbol)
+        if track is None:
+            return ()
+        first_id, last_id = data.first_id, data.last_id
+        if last_id < first_id:
+            raise PayloadError(f"the update ids run backwards, {first_id} to {last_id} - at `$.data.u`")
+        before = self._last_update.get(data.symbol)
+        if before is not None and first_id != before + 1:
+            self.notices.append(
+                Complaint(
+                    ErrorCode.SEQUENCE_GAP,
+                    f"Binance: {track.symbol}: update {first_id} came after {before}, not {before + 1}",
+                )
+            )
+        self._last_update[data.symbol] = last_id
+        track.sequence += 1
+        return (
+            OrderBook(
+                _EXCHANGE,
+                _REGION,
+                track.symbol,
+                track.exchange_symbol,
+                data.event_ms,
+                received_us,
+                self.session_id,
+                track.sequence,
+                BookKind.DELTA,
+                [Level(level.price, level.quantity) for level in data.bids],
+                [Level(level.price, level.quantity) for level in data.asks],
+                first_id,
+                last_id,
+                None,
+                False,
+            ),
+        )
+
+
+class Binance(ExchangeProfile):
+    """Binance spot (Asia)."""
+
+    exchange = Exchange.BINANCE
+    region = Region.ASIA
+    request_types = frozenset(RequestType)
+    url = "wss://stream.binance.com:9443/stream"
+    allowed_hosts = frozenset({"stream.binance.com", "data-stream.binance.vision"})
+    # 5 messages a second, in which pings and pongs count: 3 leave room for those.
+    limits = ConnectionLimits(
+        max_symbols=1024,
+        max_symbols_per_message=_NAMES_PER_REQUEST,
+        max_connects=300,
+        connect_window_s=300.0,
+        max_messages=3,
+        message_window_s=1.0,
+    )
+
+    def parse_symbol(self, text: str) -> Symbol:
+        """``BTC-USDT``, or Binance's own ``BTCUSDT`` with a known quote currency, the longest that fits."""
+        upper = text.upper()
+        if "-" in upper:
+            return Symbol.parse(upper)
+        for quote in _QUOTES:
+            if upper.endswith(quote) and len(upper) > len(quote):
+                return Symbol(upper[: -len(quote)], quote)
+        raise ValueError(f"{text[:64]!r} ends in no known quote currency of Binance; write it as BASE-QUOTE")
+
+    def spell_symbol(self, symbol: Symbol) -> str:
+        """``BTCUSDT`` for BTC-USDT."""
+        return symbol.base + symbol.quote
+
+    def dialect(self, request_type: RequestType, session_id: int) -> BinanceDialect:
+        """A new connection's protocol."""
+        return BinanceDialect(self, request_type, session_id)

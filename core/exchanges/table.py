@@ -1,0 +1,30 @@
+"""The exchanges that the gateway speaks to: one line each."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from core.errors import CommandError, ErrorCode
+from core.exchanges.base import ExchangeProfile
+from core.exchanges.binance import Binance
+from core.exchanges.upbit import Upbit
+from core.identity import Exchange
+
+PROFILES: Final[Mapping[Exchange, ExchangeProfile]] = MappingProxyType(
+    {
+        Exchange.UPBIT: Upbit(),
+        Exchange.BINANCE: Binance(),
+    }
+)
+
+
+def profile_of(exchange: str) -> ExchangeProfile:
+    """The profile by an exchange's name; raises ``CommandError`` for one that is not spoken to."""
+    for known, profile in PROFILES.items():
+        if known == exchange:
+            return profile
+    spoken = ", ".join(sorted(PROFILES))
+    raise CommandError(
+        f"exchange {exchange[:64]!r} is not one this gateway speaks to: {spoken}",
+        code=ErrorCode.UNKNOWN_EXCHANGE,
+    )

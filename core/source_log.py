@@ -1,0 +1,209 @@
+"""A source's own log against the topics: was every frame that was sent on a connection made a record?
+
+A session is one connection, so the exchange times of a symbol's records, in the order of their sequences, have
+to be a run of consecutive frames of that symbol on one connection. Several connections may have carried the
+same updates; the one that fits best is taken, each for one session. A hole in the frames with no hole in the
+sequences was lost before the gateway counted it; a hole in both is the topics' loss and told there.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+from core.audit import Track
+from core.audit_report import SourceReport, SourceTrack
+
+_EXAMPLES = 10
+_MAX_STARTS = 16
+"""An exchange time repeats only where a snapshot repeats the last update: a few starts are all there are."""
+
+
+class SentFrame(msgspec.Struct, frozen=True):
+    """One line of the simulator's log: a frame that was written to a connection; ``n`` counts its frames."""
+
+    connection: str | int
+    exchange: str
+    request_type: str
+    kind: Literal["snapshot", "realtime", "rubbish"]
+    symbol: str | None = None
+    exchange_symbol: str | None = None
+    exchange_ts_ms: int | None = None
+    n: int | None = None
+
+
+Times = list[int]
+
+
+class SourceLog:
+    """Every data frame sent, by connection and symbol, as the list of their exchange times."""
+
+    def __init__(self, frames: Iterable[SentFrame] = ()) -> None:
+        self.frames = 0
+        self.rubbish = 0
+        self._sent: dict[tuple[str, str, str], dict[str, Times]] = {}
+        for frame in frames:
+            self.add(frame)
+
+    def add(self, frame: SentFrame) -> None:
+        """Take in one line; ``ValueError`` for a data frame without symbol or time."""
+        if frame.kind == "rubbish":
+            self.rubbish += 1
+            return
+        if frame.symbol is None or frame.exchange_ts_ms is None:
+            raise ValueError("a data frame names its symbol and exchange_ts_ms")
+        self.frames += 1
+        key = (frame.exchange, frame.request_type, str(frame.connection))
+        self._sent.setdefault(key, {}).setdefault(frame.symbol, []).append(frame.exchange_ts_ms)
+
+    def compare(self, tracks: Iterable[Track], *, exact: bool) -> SourceReport:
+        """Hold the topics' tracks against the log; with ``exact`` every frame of it has to be there."""
+        logged = {key[:2] for key in self._sent}
+        sessions: dict[tuple[str, str, int], list[Track]] = {}
+        for track in tracks:
+            exchange, _, request_type = track.scope.split("|")
+            if (track.seen or track.reported_last) and (exchange, request_type) in logged:
+                sessions.setdefault((exchange, request_type, track.session_id), []).append(track)
+        out: list[SourceTrack] = []
+        used: set[tuple[str, str, str]] = set()
+        for session, connection, compared in self._pair(sessions):
+            out += compared
+            if connection is None:
+                continue
+            used.add((*session[:2], connection))
+            have = {track.symbol for track in compared}
+            sent = self._sent[(*session[:2], connection)]
+            out += [
+                _unread(compared[0].scope, connection, symbol, times)
+                for symbol, times in sent.items()
+                if symbol not in have
+            ]
+        for key, sent in self._sent.items():
+            if key not in used:
+                scope = f"{key[0]}|{key[1]}"
+                out += [_unread(scope, key[2], symbol, times) for symbol, times in sent.items()]
+        return SourceReport(exact, self.frames, self.rubbish, len(self._sent), out)
+
+    def _pair(
+        self, sessions: dict[tuple[str, str, int], list[Track]]
+    ) -> Iterable[tuple[tuple[str, str, int], str | None, list[SourceTrack]]]:
+        """Each session with the connection it fits best; every connection is given to one session only."""
+        fits = []
+        for session, tracks in sessions.items():
+            kept = [(track, track.times()) for track in tracks]
+            for exchange, request_type, connection in self._sent:
+                if session[:2] != (exchange, request_type):
+                    continue
+                sent = self._sent[exchange, request_type, connection]
+                compared = [_compare(t, times, connection, sent.get(t.symbol, [])) for t, times in kept]
+                if any(track.matched for track in compared):
+                    faults = sum(track.lost + track.invented for track in compared)
+                    unread = sum(track.unread_head + track.unread_tail for track in compared)
+                    unread += sum(len(v) for s, v in sent.items() if s not in {t.symbol for t in tracks})
+                    fits.append((faults, unread, session, connection, compared))
+        fits.sort(key=lambda fit: fit[:4])
+        paired: set[tuple[str, str, int]] = set()
+        taken: set[tuple[str, str, str]] = set()
+        for _, _, session, connection, compared in fits:
+            key = (*session[:2], connection)
+            if session not in paired and key not in taken:
+                paired.add(session)
+                taken.add(key)
+                yield session, connection, compared
+        for session, tracks in sessions.items():
+            if session not in paired:
+                yield session, None, [_compare(track, track.times(), None, []) for track in tracks]
+
+
+def _unread(scope: str, connection: str, symbol: str, times: Times) -> SourceTrack:
+    """Frames of a symbol of which no record came."""
+    return SourceTrack(scope, None, symbol, connection, len(times), 0, 0, 0, len(times), 0, [])
+
+
+def _compare(
+    track: Track, records: list[tuple[int, int | None]], connection: str | None, sent: Times
+) -> SourceTrack:
+    """The best fit of one symbol's records among the frames of one connection."""
+    best: SourceTrack | None = None
+    for start in _starts(records, sent):
+        fit = _fit(track, records, connection, sent, start)
+        if best is None or _badness(fit) < _badness(best):
+            best = fit
+        if _badness(best)[0] == 0 and not best.unread_head:
+            break
+    if best is not None:
+        return best
+    times = [ts for _, ts in records]
+    tail = max(0, len(sent) - track.reported_last)
+    return SourceTrack(
+        track.scope,
+        track.session_id,
+        track.symbol,
+        connection,
+        len(sent),
+        matched=0,
+        lost=0,
+        unread_head=0,
+        unread_tail=tail,
+        invented=len(times),
+        invented_first=times[:_EXAMPLES],
+    )
+
+
+def _badness(fit: SourceTrack) -> tuple[int, int]:
+    return fit.lost + fit.invented, fit.unread_head + fit.unread_tail
+
+
+def _starts(records: list[tuple[int, int | None]], sent: Times) -> list[int]:
+    """Where in ``sent`` (never decreasing) the first record with a known time may stand."""
+    for _, ts in records:
+        if ts is None:
+            continue
+        low, high = bisect_left(sent, ts), bisect_right(sent, ts)
+        if low < high:
+            return list(range(low, min(high, low + _MAX_STARTS)))
+    return []
+
+
+def _fit(
+    track: Track, records: list[tuple[int, int | None]], connection: str | None, sent: Times, start: int
+) -> SourceTrack:
+    """Match records one after the other, beginning at frame ``start``.
+
+    From one record to the next, frames and sequences have to advance by the same number. Where they do not,
+    more frames than sequences were lost on the way in, and a record whose time is not ahead was invented.
+    Sequences the topic lacks before its first record and behind its last stand for frames there.
+    """
+    matched = lost = 0
+    invented: list[int | None] = []
+    previous: int | None = None
+    first_at, at = 0, start - 1
+    for sequence, ts in records:
+        step = 1 if previous is None else sequence - previous
+        there = at + step
+        if ts is not None and not (there < len(sent) and sent[there] == ts):
+            there = bisect_left(sent, ts, at + 1)
+        if ts is None or there >= len(sent) or sent[there] != ts:
+            invented.append(ts)
+            continue
+        if previous is None:
+            first_at = there
+        else:
+            lost += max(0, there - at - step)
+        matched += 1
+        at, previous = there, sequence
+    first, last = track.seen.first or 1, track.seen.last or 0
+    return SourceTrack(
+        track.scope,
+        track.session_id,
+        track.symbol,
+        connection,
+        len(sent),
+        matched=matched,
+        lost=lost,
+        unread_head=max(0, first_at - (first - 1)),
+        unread_tail=max(0, len(sent) - at - 1 - max(0, track.reported_last - last)),
+        invented=len(invented),
+        invented_first=invented[:_EXAMPLES],
+    )

@@ -1,0 +1,1 @@
+"""The auditor's eyes: reads the topics along and feeds ``core.audit``."""

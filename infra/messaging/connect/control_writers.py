@@ -1,0 +1,188 @@
+"""The ``AtomicWriter`` port on Kafka: one transaction on a real broker, one after the other on the embedded."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import orjson
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+from application.ports import Event, EventProducer, Position
+from core.errors import DeliveryError
+from core.partitioning import partition_of
+from core.streams import Fact, fact_to_message, scope_of_key
+
+STREAMS_TOPIC = "ws.streams"
+_TXN_TIMEOUT_S = 30.0
+
+_log = structlog.get_logger("control_writer")
+
+
+class RawSender(Protocol):
+    """Sends bytes and waits for the broker's report; raises ``DeliveryError``."""
+
+    async def send(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | str | None = None,
+        *,
+        headers: Mapping[str, str | bytes] | None = None,
+        partition: int = -1,
+    ) -> Any:
+        """The report's message."""
+        ...
+
+
+class PlainWriter:
+    """Writes facts, then events, then the consumer's positions; each step acknowledged before the next.
+
+    ``producers`` are the event producers by topic without prefix; ``partitions()`` tells how many partitions
+    ``ws.streams`` has.
+    """
+
+    def __init__(
+        self,
+        facts: RawSender,
+        producers: Mapping[str, EventProducer],
+        partitions: Callable[[], int],
+        *,
+        prefix: str = "",
+        consumer: Callable[[], Consumer | None] = lambda: None,
+    ) -> None:
+        self._facts = facts
+        self._producers = producers
+        self._partitions = partitions
+        self._prefix = prefix
+        self._consumer = consumer
+
+    async def write(
+        self, facts: Sequence[Fact], events: Sequence[Event], consumed: Sequence[Position] = ()
+    ) -> None:
+        """Write all of it; raises ``DeliveryError`` where Kafka took a part or nothing."""
+        partitions = self._partitions()
+        sends = []
+        for fact in facts:
+            key, value, headers = fact_to_message(fact)
+            partition = partition_of(scope_of_key(key).key, partitions)
+            sends.append(
+                self._facts.send(self._prefix + STREAMS_TOPIC, value, key, headers=headers, partition=partition)
+            )
+        await asyncio.gather(*sends)
+        done = await asyncio.gather(
+            *(self._producers[e.topic].send_and_wait(self._prefix + e.topic, e.value, e.key) for e in events)
+        )
+        if not all(done):
+            raise DeliveryError(f"{done.count(False)} of {len(done)} events were not delivered")
+        consumer = self._consumer()
+        if consumed and consumer is not None:
+            await asyncio.to_thread(_commit, consumer, consumed)
+
+
+class TransactionalWriter:
+    """Writes facts, events and the consumer's positions as one transaction.
+
+    Events of a topic in ``outside`` do not go into the transaction but, before it, through that producer:
+    so a double in a user's test sees them.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        transactional_id: str,
+        partitions: Callable[[], int],
+        *,
+        prefix: str = "",
+        consumer: Callable[[], Consumer | None] = lambda: None,
+        outside: Mapping[str, EventProducer] | None = None,
+    ) -> None:
+        self._config = {**config, "transactional.id": transactional_id}
+        self._partitions = partitions
+        self._prefix = prefix
+        self._consumer = consumer
+        self._outside = outside or {}
+        self._producer: Producer | None = None
+        self._lock = asyncio.Lock()
+
+    async def write(
+        self, facts: Sequence[Fact], events: Sequence[Event], consumed: Sequence[Position] = ()
+    ) -> None:
+        """All or nothing; raises ``DeliveryError`` when it was nothing."""
+        inside = []
+        for event in events:
+            double = self._outside.get(event.topic)
+            if double is None:
+                inside.append(event)
+            elif not await double.send_and_wait(self._prefix + event.topic, event.value, event.key):
+                raise DeliveryError(f"{event.topic}: not delivered")
+        async with self._lock:
+            await asyncio.to_thread(self._transaction, facts, inside, consumed)
+
+    def close(self) -> None:
+        """Forget the producer; an open transaction was committed or aborted before."""
+        self._producer = None
+
+    def _transaction(
+        self, facts: Sequence[Fact], events: Sequence[Event], consumed: Sequence[Position]
+    ) -> None:
+        producer = self._ready()
+        try:
+            producer.begin_transaction()
+            self._produce(producer, facts, events)
+            consumer = self._consumer()
+            if consumed and consumer is not None:
+                producer.send_offsets_to_transaction(
+                    [TopicPartition(p.topic, p.partition, p.offset) for p in consumed],
+                    consumer.consumer_group_metadata(),
+                    _TXN_TIMEOUT_S,
+                )
+            producer.commit_transaction(_TXN_TIMEOUT_S)
+        except (KafkaException, BufferError) as exc:
+            self._abort(producer)
+            raise DeliveryError(f"the transaction was aborted: {_reason(exc)}") from exc
+
+    def _produce(self, producer: Producer, facts: Sequence[Fact], events: Sequence[Event]) -> None:
+        partitions = self._partitions()
+        for fact in facts:
+            key, value, headers = fact_to_message(fact)
+            producer.produce(
+                self._prefix + STREAMS_TOPIC,
+                value,
+                key,
+                partition_of(scope_of_key(key).key, partitions),
+                headers=dict(headers),
+            )
+        for event in events:
+            producer.produce(self._prefix + event.topic, orjson.dumps(event.value), event.key)
+
+    def _ready(self) -> Producer:
+        if self._producer is None:
+            producer = Producer(self._config)
+            try:
+                producer.init_transactions(_TXN_TIMEOUT_S)
+            except KafkaException as exc:
+                raise DeliveryError(f"no transaction can begin: {_reason(exc)}") from exc
+            self._producer = producer
+        return self._producer
+
+    def _abort(self, producer: Producer) -> None:
+        """Abort; a producer that cannot even do that is given up, and its successor fences it."""
+        try:
+            producer.abort_transaction(_TXN_TIMEOUT_S)
+        except KafkaException as exc:
+            _log.warning("transactional producer given up", reason=_reason(exc))
+            self._producer = None
+
+
+def _commit(consumer: Consumer, consumed: Sequence[Position]) -> None:
+    offsets = [TopicPartition(p.topic, p.partition, p.offset) for p in consumed]
+    try:
+        consumer.commit(offsets=offsets, asynchronous=False)
+    except KafkaException as exc:
+        raise DeliveryError(f"the position was not committed: {_reason(exc)}") from exc
+
+
+def _reason(exc: BaseException) -> str:
+    error = exc.args[0] if exc.args else exc
+    return error.str() if isinstance(error, KafkaError) else str(error)

@@ -1,0 +1,171 @@
+"""Follows ``ws.streams``: who is assigned a partition reads it from its start, and then owns its streams.
+
+No offset is committed; every assignment begins at the beginning. The end of a partition is told by
+librdkafka's ``_PARTITION_EOF`` event. Assignment is incremental (cooperative): what stays is not touched.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import structlog
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
+
+from core.partitioning import partition_of
+from core.streams import Fact, fact_from_message, scope_of_key
+from infra.messaging.connect.consumer_thread import ConsumerThread
+from infra.messaging.connect.control_writers import STREAMS_TOPIC
+from infra.settings import Settings
+
+_log = structlog.get_logger("desired_state")
+
+
+class Owner(Protocol):
+    """Who runs the streams of the partitions that are assigned."""
+
+    def assigned(self, partition: int) -> None:
+        """A partition is ours; its facts follow."""
+        ...
+
+    def fact(self, partition: int, offset: int, fact: Fact) -> None:
+        """The next fact."""
+        ...
+
+    def caught_up(self, partition: int) -> None:
+        """All that was there has been told."""
+        ...
+
+    async def revoked(self, partitions: Iterable[int]) -> None:
+        """Others will own these; return once their streams are closed."""
+        ...
+
+    async def lost(self, partitions: Iterable[int], *, brokers_answer: bool) -> None:
+        """Ownership ended without a hand-over."""
+        ...
+
+    async def group_answers(self, assigned: Iterable[int]) -> None:
+        """The group has spoken again."""
+        ...
+
+
+class DesiredStateConsumer:
+    """One member of the group ``gateway-streams``."""
+
+    def __init__(self, settings: Settings, owner: Owner) -> None:
+        self._topic = settings.gateway.topic(STREAMS_TOPIC)
+        self._owner = owner
+        self._partitions = 0
+        self._assigned: set[int] = set()
+        self._thread = ConsumerThread(
+            self._config(settings),
+            [self._topic],
+            self._handle,
+            name="gateway-streams",
+            max_batch=2_000,
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_lost,
+        )
+
+    def start(self) -> None:
+        """Join the group; to be called in the event loop."""
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Close the streams of our partitions and leave the group."""
+        await self._thread.stop()
+
+    async def ended(self) -> None:
+        """Wait for the end; raises what ended it."""
+        await self._thread.ended()
+
+    def _config(self, settings: Settings) -> Mapping[str, Any]:
+        config: dict[str, Any] = {
+            **settings.kafka.client_config(),
+            "group.id": settings.gateway.topic("gateway-streams"),
+            "group.protocol": settings.kafka.group_protocol,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": True,
+            "isolation.level": "read_committed",
+            "fetch.wait.max.ms": 50,
+            "topic.metadata.refresh.interval.ms": 5_000,
+        }
+        if settings.kafka.group_protocol == "classic":
+            config["session.timeout.ms"] = settings.kafka.session_timeout_ms
+            config["heartbeat.interval.ms"] = max(300, settings.kafka.session_timeout_ms // 4)
+            config["partition.assignment.strategy"] = "cooperative-sticky"
+        return config
+
+    # -- in the polling thread ---------------------------------------------------------------------
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        fresh = [p.partition for p in partitions]
+        self._assigned.update(fresh)
+        self._partitions = len(consumer.list_topics(self._topic, 10).topics[self._topic].partitions)
+        self._thread.in_loop(self._begin(fresh))
+        consumer.incremental_assign(
+            [TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in partitions]
+        )
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        gone = [p.partition for p in partitions]
+        self._assigned.difference_update(gone)
+        self._thread.in_loop(self._owner.revoked(gone))
+        consumer.incremental_unassign(partitions)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        gone = [p.partition for p in partitions]
+        self._assigned.difference_update(gone)
+        answer = self._thread.brokers_answer()
+        _log.warning("partitions lost", partitions=sorted(gone), brokers_answer=answer)
+        self._thread.in_loop(self._owner.lost(gone, brokers_answer=answer))
+        consumer.incremental_unassign(partitions)
+
+    # -- in the event loop -------------------------------------------------------------------------
+
+    async def _begin(self, partitions: Sequence[int]) -> None:
+        for partition in partitions:
+            self._owner.assigned(partition)
+        await self._owner.group_answers(self._assigned)
+
+    async def _handle(self, batch: Sequence[Message]) -> None:
+        for message in batch:
+            partition = message.partition() or 0
+            error = message.error()
+            if error is not None:
+                if error.code() == KafkaError._PARTITION_EOF:
+                    self._owner.caught_up(partition)
+                continue
+            self._read(message, partition)
+
+    def _read(self, message: Message, partition: int) -> None:
+        """One fact; one that cannot be read, or stands in a wrong partition, is reported and passed over."""
+        key: Any = message.key()
+        value: Any = message.value()
+        offset = message.offset() or 0
+        try:
+            text = (key or b"").decode()
+            headers = {k: (v or b"").decode() for k, v in _headers(message)}
+            fact = fact_from_message(text, value, headers)
+            if fact is None:
+                return
+            belongs = partition_of(scope_of_key(text).key, self._partitions)
+        except (ValueError, AssertionError) as exc:
+            _log.error("fact ignored", partition=partition, offset=offset, reason=str(exc))
+            return
+        if belongs != partition:
+            _log.error(
+                "fact ignored: it stands in a partition where it does not belong",
+                key=text,
+                partition=partition,
+                belongs=belongs,
+                offset=offset,
+            )
+            return
+        self._owner.fact(partition, offset, fact)
+
+
+def _headers(message: Message) -> list[tuple[str, Any]]:
+    headers = message.headers() or []
+    return list(headers.items()) if isinstance(headers, dict) else list(headers)

@@ -1,0 +1,123 @@
+"""The ``Connection`` port on the websockets library: frames are pushed from the transport's callback.
+
+The library's own read queue is left out of the way: its connection class hands every event to
+``process_event``, and this one calls the handler right there instead of queueing the frame for a reader.
+Handshake, fragmentation, compression, size limits, pings and the closing handshake stay the library's.
+"""
+
+import time
+from functools import partial
+from typing import Any
+
+import websockets
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.frames import Frame, Opcode
+
+from application.ports import ConnectionEnd, FrameHandler
+from core.errors import ConnectFailedError
+
+_TEXT, _BINARY, _CONT = Opcode.TEXT, Opcode.BINARY, Opcode.CONT
+
+
+class _PushConnection(ClientConnection):
+    """Calls the handler for each whole message, as bytes whatever the frame's kind."""
+
+    def __init__(self, handler: FrameHandler, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._handler = handler
+        self._parts: list[bytes] | None = None
+
+    def process_event(self, event: Any) -> None:
+        handler = self._handler
+        if self.response is None or not isinstance(event, Frame):
+            super().process_event(event)
+            return
+        opcode = event.opcode
+        if opcode is _TEXT or opcode is _BINARY:
+            if event.fin:
+                handler.on_frame(bytes(event.data), time.time_ns() // 1000)
+                return
+            self._parts = [bytes(event.data)]
+        elif opcode is _CONT and self._parts is not None:
+            self._parts.append(bytes(event.data))
+            if event.fin:
+                whole, self._parts = b"".join(self._parts), None
+                handler.on_frame(whole, time.time_ns() // 1000)
+        else:
+            super().process_event(event)
+
+
+class WebsocketsConnection:
+    """One open WebSocket on the websockets library."""
+
+    def __init__(self, connection: _PushConnection) -> None:
+        self._connection = connection
+
+    def send(self, message: str | bytes) -> None:
+        """Queue one message; dropped when the connection is closing."""
+        connection = self._connection
+        if connection.protocol.state is not websockets.State.OPEN:
+            return
+        if isinstance(message, str):
+            connection.protocol.send_text(message.encode())
+        else:
+            connection.protocol.send_binary(message)
+        connection.send_data()
+
+    def pause_reading(self) -> None:
+        """Leave bytes in the socket, so that TCP's window closes on the other side."""
+        self._connection.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        self._connection.transport.resume_reading()
+
+    async def closed(self) -> ConnectionEnd:
+        """Wait for the end; the code and the reason of the close, in words."""
+        connection = self._connection
+        await connection.wait_closed()
+        reason = connection.close_reason or ""
+        if not reason and connection.close_code == 1006:
+            cause = connection.connection_exc if hasattr(connection, "connection_exc") else None
+            reason = str(cause or "the connection was lost")
+        return ConnectionEnd(connection.close_code or 1006, reason)
+
+    async def close(self) -> None:
+        """Send a close frame, wait for the answer within the library's time limit, end the transport."""
+        await self._connection.close()
+
+
+class WebsocketsConnector:
+    """Opens connections; pings find half-open sockets within ``ping_interval_s + ping_timeout_s``."""
+
+    def __init__(
+        self,
+        *,
+        open_timeout_s: float = 10.0,
+        ping_interval_s: float = 15.0,
+        ping_timeout_s: float = 10.0,
+        close_timeout_s: float = 2.0,
+    ) -> None:
+        self._open_timeout_s = open_timeout_s
+        self._ping_interval_s = ping_interval_s
+        self._ping_timeout_s = ping_timeout_s
+        self._close_timeout_s = close_timeout_s
+
+    async def connect(self, url: str, handler: FrameHandler, *, max_frame_bytes: int) -> WebsocketsConnection:
+        """Open ``url``; raises ``ConnectFailedError`` with the library's reason."""
+        try:
+            connection = await connect(
+                url,
+                create_connection=partial(_PushConnection, handler),  # type: ignore[arg-type]  # any factory does
+                open_timeout=self._open_timeout_s,
+                ping_interval=self._ping_interval_s,
+                ping_timeout=self._ping_timeout_s,
+                close_timeout=self._close_timeout_s,
+                max_size=max_frame_bytes,
+                max_queue=16,
+                compression="deflate",
+            )
+        except (OSError, TimeoutError, websockets.WebSocketException, ValueError) as exc:
+            raise ConnectFailedError(f"cannot connect to {url}: {str(exc) or type(exc).__name__}") from exc
+        assert isinstance(connection, _PushConnection)
+        return WebsocketsConnection(connection)

@@ -1,0 +1,360 @@
+"""Binance: every field of the documented frames, symbols, requests, answers, the chain of updates."""
+
+import json
+
+import pytest
+
+from core.errors import ErrorCode
+from core.exchanges.base import Complaint, Confirmed, Refused, Unparsed
+from core.exchanges.binance import Binance
+from core.identity import RequestType, Symbol
+from core.records import BookKind, Level, OrderBook, Side, StreamType, Ticker, Trade
+from core.session import StreamSession
+from tests.frames import frame
+
+RECEIVED_US = 1_793_604_700_000_123
+
+
+def session_for(request_type: RequestType, *symbols: str) -> StreamSession:
+    profile = Binance()
+    session = StreamSession(profile, request_type, 7, now_s=0.0)
+    session.subscribe([profile.parse_symbol(symbol) for symbol in symbols], 0.0)
+    session.take_outbox()
+    return session
+
+
+def test_ticker() -> None:
+    session = session_for(RequestType.TICKER, "BTC-USDT")
+    assert session.receive(frame("binance", "ticker").decode(), RECEIVED_US) == (
+        Ticker(
+            exchange="binance",
+            region="asia",
+            symbol="BTC-USDT",
+            exchange_symbol="BTCUSDT",
+            exchange_ts_ms=1793604700017,
+            received_ts_us=RECEIVED_US,
+            session_id=7,
+            sequence=1,
+            price=103417.46,
+            open=103929.9,
+            high=104480.0,
+            low=102871.01,
+            prev_close=103929.9,
+            change_rate=-0.493 / 100,
+            volume_24h=14902.84011,
+            quote_volume_24h=1544755619.40193812,
+            bid=103417.45,
+            bid_quantity=4.11902,
+            ask=103417.46,
+            ask_quantity=1.37281,
+            stream_type=StreamType.REALTIME,
+        ),
+    )
+
+
+def test_ticker_of_a_market_without_orders() -> None:
+    session = session_for(RequestType.TICKER, "1000SATS-FDUSD")
+    (record,) = session.receive(frame("binance", "ticker.quiet"), RECEIVED_US)
+    assert record == Ticker(
+        exchange="binance",
+        region="asia",
+        symbol="1000SATS-FDUSD",
+        exchange_symbol="1000SATSFDUSD",
+        exchange_ts_ms=1793604700911,
+        received_ts_us=RECEIVED_US,
+        session_id=7,
+        sequence=1,
+        price=0.000412,
+        open=0.000412,
+        high=None,
+        low=None,
+        prev_close=0.000412,
+        change_rate=0.0,
+        volume_24h=0.0,
+        quote_volume_24h=0.0,
+        bid=None,
+        bid_quantity=None,
+        ask=None,
+        ask_quantity=None,
+        stream_type=StreamType.REALTIME,
+    )
+
+
+def test_a_ticker_before_the_first_trade_is_ignored() -> None:
+    session = session_for(RequestType.TICKER, "BTC-USDT")
+    never_traded = frame("binance", "ticker").replace(b'"c":"103417.46000000"', b'"c":"0.00000000"')
+    assert session.receive(never_traded, 1) == ()
+    assert session.ignored == {"ticker without a price": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "trade",
+            Trade(
+                exchange="binance",
+                region="asia",
+                symbol="ETH-BTC",
+                exchange_symbol="ETHBTC",
+                exchange_ts_ms=1793604701222,
+                received_ts_us=RECEIVED_US,
+                session_id=7,
+                sequence=1,
+                price=0.03511,
+                quantity=1.482,
+                side=Side.SELL,
+                trade_id="518820194",
+            ),
+        ),
+        (
+            "trade.aggregate",
+            Trade(
+                exchange="binance",
+                region="asia",
+                symbol="1INCH-USDT",
+                exchange_symbol="1INCHUSDT",
+                exchange_ts_ms=1793604702000,
+                received_ts_us=RECEIVED_US,
+                session_id=7,
+                sequence=1,
+                price=0.2177,
+                quantity=310.5,
+                side=Side.BUY,
+                trade_id="77810442",
+            ),
+        ),
+    ],
+)
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_trade(name: str, expected: Trade, wrapped: bool) -> None:
+    session = session_for(RequestType.TRADE, "ETH-BTC", "1INCH-USDT")
+    message = frame("binance", name)
+    if not wrapped:
+        message = json.dumps(json.loads(message)["data"]).encode()
+    assert session.receive(message, RECEIVED_US) == (expected,)
+
+
+def test_orderbook() -> None:
+    session = session_for(RequestType.ORDERBOOK, "BTC-USDT")
+    assert session.receive(frame("binance", "orderbook"), RECEIVED_US) == (
+        OrderBook(
+            exchange="binance",
+            region="asia",
+            symbol="BTC-USDT",
+            exchange_symbol="BTCUSDT",
+            exchange_ts_ms=1793604703100,
+            received_ts_us=RECEIVED_US,
+            session_id=7,
+            sequence=1,
+            kind=BookKind.DELTA,
+            bids=[Level(103417.45, 4.10002), Level(103415.0, 0.0)],
+            asks=[Level(103417.46, 1.02281)],
+            first_update_id=80123456701,
+            last_update_id=80123456709,
+            checksum=None,
+            valid=False,
+        ),
+    )
+
+
+def depth(first_id: int, last_id: int) -> bytes:
+    message = json.loads(frame("binance", "orderbook"))
+    message["data"] |= {"U": first_id, "u": last_id}
+    return json.dumps(message).encode()
+
+
+def test_a_gap_in_the_update_ids_is_complained_about_and_the_chain_goes_on() -> None:
+    session = session_for(RequestType.ORDERBOOK, "BTC-USDT")
+    for first_id, last_id in [(1, 5), (6, 6), (9, 12), (13, 14)]:
+        assert len(session.receive(depth(first_id, last_id), 1)) == 1
+    gaps = [notice for notice in session.take_notices() if isinstance(notice, Complaint)]
+    assert gaps == [
+        Complaint(ErrorCode.SEQUENCE_GAP, "Binance: BTC-USDT: update 9 came after 6, not 7"),
+    ]
+
+
+def test_an_unsubscription_starts_a_new_chain() -> None:
+    session = session_for(RequestType.ORDERBOOK, "BTC-USDT")
+    session.receive(depth(1, 5), 1)
+    session.unsubscribe(["BTC-USDT"], 1.0)
+    session.subscribe([Symbol("BTC", "USDT")], 1.0)
+    (record,) = session.receive(depth(90, 95), 1)
+    assert record.sequence == 2
+    assert [type(notice) for notice in session.take_notices()] == [Confirmed, Confirmed]
+
+
+def test_update_ids_that_run_backwards_are_unparsed() -> None:
+    session = session_for(RequestType.ORDERBOOK, "BTC-USDT")
+    assert session.receive(depth(5, 1), 1) == ()
+    assert "backwards" in session.take_notices()[0].reason
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("btcusdt", "BTC-USDT"),
+        ("BTCUSDT", "BTC-USDT"),
+        ("BTC-USDT", "BTC-USDT"),
+        ("btc-usdt", "BTC-USDT"),
+        ("1inchusdt", "1INCH-USDT"),
+        ("TUSDT", "T-USDT"),
+        ("1000SATSFDUSD", "1000SATS-FDUSD"),
+        ("ETHTUSD", "ETH-TUSD"),
+        ("TUSDUSDT", "TUSD-USDT"),
+        ("RUNEEUR", "RUNE-EUR"),
+        ("USDTTRY", "USDT-TRY"),
+        ("A" * 20 + "BTC", "A" * 20 + "-BTC"),
+        ("BTC-NEWQUOTE", "BTC-NEWQUOTE"),
+    ],
+)
+def test_symbols_are_read_in_both_spellings(text: str, canonical: str) -> None:
+    assert str(Binance().parse_symbol(text)) == canonical
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("BTCNOPE", "no known quote"),
+        ("USDT", "no known quote"),
+        ("", "no known quote"),
+        ("A" * 21 + "BTC", "1 to 20 characters"),
+        ("币安人生USDT", "1 to 20 characters"),
+        ("BTC-", "1 to 20 characters"),
+    ],
+)
+def test_other_symbols_are_refused_with_a_reason(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        Binance().parse_symbol(text)
+
+
+def test_a_symbol_is_canonical_as_it_was_asked_for() -> None:
+    session = session_for(RequestType.TICKER, "BTC-USDT")
+    session.subscribe([Symbol("XA", "EUR")], 0.0)
+    message = frame("binance", "ticker").replace(b"BTCUSDT", b"XAEUR")
+    (record,) = session.receive(message, 1)
+    assert record.symbol == "XA-EUR"
+
+
+def test_two_symbols_with_one_spelling_cannot_run_together() -> None:
+    session = session_for(RequestType.TICKER, "BTC-USDT")
+    session.subscribe([Symbol("BTCU", "SDT")], 0.0)
+    (refused,) = session.take_notices()
+    assert isinstance(refused, Refused)
+    assert refused.symbols == ("BTCU-SDT",)
+    assert refused.code is ErrorCode.UNKNOWN_SYMBOL
+    assert session.active_symbols == ["BTC-USDT"]
+
+
+@pytest.mark.parametrize(
+    ("request_type", "suffix"),
+    [
+        (RequestType.TICKER, "@ticker"),
+        (RequestType.TRADE, "@trade"),
+        (RequestType.ORDERBOOK, "@depth@100ms"),
+    ],
+)
+def test_requests(request_type: RequestType, suffix: str) -> None:
+    session = StreamSession(Binance(), request_type, 1, now_s=0.0)
+    session.subscribe([Symbol("BTC", "USDT"), Symbol("ETH", "USDT")], 0.0)
+    session.unsubscribe(["ETH-USDT"], 0.0)
+    session.unsubscribe(["BTC-USDT"], 0.0)
+    assert [json.loads(message) for message in session.take_outbox()] == [
+        {"method": "SUBSCRIBE", "params": ["btcusdt" + suffix, "ethusdt" + suffix], "id": 1},
+        {"method": "UNSUBSCRIBE", "params": ["ethusdt" + suffix], "id": 2},
+        {"method": "UNSUBSCRIBE", "params": ["btcusdt" + suffix], "id": 3},
+    ]
+
+
+def test_a_large_subscription_is_split_and_paced() -> None:
+    session = StreamSession(Binance(), RequestType.TRADE, 1, now_s=0.0)
+    session.subscribe([Symbol(f"C{number}", "USDT") for number in range(1024)], 0.0)
+    now_s, sent = 0.0, []
+    while len(sent) < 6:
+        taken = session.take_outbox()
+        assert len(taken) <= 3
+        sent += [json.loads(message) for message in taken]
+        now_s = session.due_s(now_s)
+        session.on_time(now_s)
+    assert [len(request["params"]) for request in sent] == [200] * 5 + [24]
+    assert 1.0 <= now_s <= 2.0
+
+
+def test_an_acknowledgement_confirms_the_symbols_of_its_request() -> None:
+    session = session_for(RequestType.TICKER, "BTC-USDT", "ETH-USDT")
+    session.subscribe([Symbol("BNB", "USDT")], 0.0)
+    session.receive('{"result":null,"id":2}', 1)
+    assert session.take_notices() == [Confirmed(("BNB-USDT",))]
+    session.receive(frame("binance", "acknowledged"), 1)
+    assert session.take_notices() == [Confirmed(("BTC-USDT", "ETH-USDT"))]
+    session.receive(frame("binance", "acknowledged"), 1)
+    session.receive('{"result":null,"id":"of-somebody-else"}', 1)
+    assert session.take_notices() == []
+    assert session.controls == 4
+
+
+@pytest.mark.parametrize("name", ["error", "error.wrapped"])
+def test_an_error_refuses_the_symbols_of_its_request(name: str) -> None:
+    session = session_for(RequestType.TICKER, "BTC-USDT")
+    session.receive(frame("binance", name), 1)
+    (refused,) = session.take_notices()
+    assert refused == Refused(
+        ("BTC-USDT",), ErrorCode.SUBSCRIBE_REJECTED, "Binance: 2: Invalid request: too many parameters"
+    )
+    assert session.active_symbols == []
+
+
+def test_an_error_without_our_id_is_a_complaint() -> None:
+    session = session_for(RequestType.TICKER, "BTC-USDT")
+    session.receive('{"code":3,"msg":"Invalid JSON","id":null}', 1)
+    session.receive('{"error":{"code":-1003,"msg":"Too many requests"}}', 1)
+    assert [notice.code for notice in session.take_notices()] == [
+        ErrorCode.SUBSCRIBE_REJECTED,
+        ErrorCode.RATE_LIMITED,
+    ]
+    assert session.active_symbols == ["BTC-USDT"]
+
+
+def test_controls_and_events_without_records() -> None:
+    session = session_for(RequestType.TICKER, "BTC-USDT")
+    for name in ("subscriptions", "server_shutdown", "book_ticker", "kline"):
+        assert session.receive(frame("binance", name), 1) == ()
+    session.receive('{"stream":"btcusdt@avgPrice","data":{"e":"avgPrice","w":"1"}}', 1)
+    assert session.controls == 2
+    assert session.ignored == {"bookTicker": 1, "kline": 1, "event without records": 1}
+    assert session.parse_failed == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ((b'"p":"0.03511000"', b'"p":"-0.03511000"'), "data.p"),
+        ((b'"p":"0.03511000"', b'"p":"0.00000000"'), "data.p"),
+        ((b'"p":"0.03511000"', b'"p":"nan"'), "data.p"),
+        ((b'"p":"0.03511000"', b'"p":"inf"'), "data.p"),
+        ((b'"p":"0.03511000"', b'"p":"1e999"'), "out of range"),
+        ((b'"p":"0.03511000"', b'"p":"0x1"'), "data.p"),
+        ((b'"p":"0.03511000"', b'"p":""'), "data.p"),
+        ((b'"p":"0.03511000"', b'"p":null'), "data.p"),
+        ((b'"q":"1.48200000",', b""), "missing required field `q`"),
+        ((b'"T":1793604701222', b'"T":1793604701222000'), "data.T"),
+        ((b'"e":"trade",', b""), ""),
+        ((b'{"stream"', b'[{"stream"'), ""),
+    ],
+)
+def test_values_that_make_no_sense_are_unparsed(change: tuple[bytes, bytes], reason: str) -> None:
+    session = session_for(RequestType.TRADE, "ETH-BTC")
+    broken = frame("binance", "trade").replace(*change)
+    assert session.receive(broken, 1) == ()
+    if b'"e"' in broken:
+        assert session.parse_failed == 1
+        (unparsed,) = session.take_notices()
+        assert isinstance(unparsed, Unparsed)
+        assert reason in unparsed.reason
+    else:
+        assert session.ignored == {"event without records": 1}
+
+
+def test_the_probe_asks_for_the_subscriptions() -> None:
+    dialect = Binance().dialect(RequestType.TICKER, 1)
+    assert json.loads(str(dialect.probe())) == {"method": "LIST_SUBSCRIPTIONS", "id": 1}

@@ -200,9 +200,7 @@ def _reporter(producers: Mapping[str, EventProducer], clock: Clock, settings: Se
     return ErrorReporter(producers, clock, prefix=settings.gateway.prefix, uniform=random.uniform)
 
 
-def _outcomes(
-    writer_for: Callable[[str], AtomicWriter], clock: Clock, settings: Settings
-) -> OutcomeWriter:
+def _outcomes(writer_for: Callable[[str], AtomicWriter], clock: Clock, settings: Settings) -> OutcomeWriter:
     return OutcomeWriter(writer_for("outcomes"), clock, _backoff(settings))
 
 
@@ -227,9 +225,7 @@ def _stream_parts(
         clock=clock,
         new_session_id=lambda: ids.next(clock.epoch_us()),
         backoff=_backoff(settings),
-        liveness=LivenessSettings(
-            probe_after_s=gateway.probe_after_s, stale_after_s=gateway.stale_after_s
-        ),
+        liveness=LivenessSettings(probe_after_s=gateway.probe_after_s, stale_after_s=gateway.stale_after_s),
         hold_max_s=gateway.hold_max_s,
         url_of=url_of,
         instance=instance,
@@ -320,9 +316,7 @@ class MessagingContainer(containers.DeclarativeContainer):
     control_producer: Any = AsyncSingleton(_control_producer, settings, lifecycle, breakers, instance)
     data_producer: Any = AsyncSingleton(_data_producer, settings, lifecycle, breakers, instance)
     error_producer: Any = AsyncSingleton(_error_producer, settings, control_producer)
-    metrics_producer: Any = AsyncSingleton(
-        _metrics_producer, settings, control_producer, metrics_serializer
-    )
+    metrics_producer: Any = AsyncSingleton(_metrics_producer, settings, control_producer, metrics_serializer)
     realtime_producer: Any = AsyncSingleton(_realtime_producer, settings, codec, data_producer)
     event_producers: Any = AsyncSingleton(_event_producers, control_producer, error_producer)
     writer_for: Any = AsyncSingleton(
@@ -361,9 +355,7 @@ class ControlContainer(containers.DeclarativeContainer):
     writer_for: Any = providers.Dependency()
 
     command_consumer: Any = AsyncSingleton(_command_consumer, settings, orchestrator, writer_for)
-    disconnection_consumer: Any = AsyncSingleton(
-        _disconnection_consumer, settings, orchestrator, writer_for
-    )
+    disconnection_consumer: Any = AsyncSingleton(_disconnection_consumer, settings, orchestrator, writer_for)
     desired_state_consumer: Any = AsyncSingleton(DesiredStateConsumer, settings, orchestrator)
 
 

@@ -140,9 +140,7 @@ class Gateway:
                 "set GATEWAY_HTTP_PORT to a free port, or 0 for any"
             ) from exc
 
-    async def _until_it_works(
-        self, part: str, address: str, work: Callable[[], Awaitable[Any]]
-    ) -> None:
+    async def _until_it_works(self, part: str, address: str, work: Callable[[], Awaitable[Any]]) -> None:
         """Try for as long as the failure may pass; say which address is tried."""
         waits = full_jitter(random.uniform, first_s=0.5, max_s=10.0)
         while True:

@@ -165,9 +165,7 @@ class _Demo:
             soft_wrap=True,
         )
 
-    async def _watch(
-        self, gateway: Gateway, stopping: asyncio.Event, running: asyncio.Task[None]
-    ) -> None:
+    async def _watch(self, gateway: Gateway, stopping: asyncio.Event, running: asyncio.Task[None]) -> None:
         """Show the streams until it is time to end."""
         view = StreamView(gateway)
         end_s = None if self._seconds is None else time.monotonic() + self._seconds

@@ -103,7 +103,5 @@ def _outcome(event: dict[str, Any]) -> SymbolOutcome:
     if event["action"] == "error":
         body = event["error"]
         context = event["meta"].get("raw_context") or {}
-        return SymbolOutcome(
-            context.get("symbol"), False, body["error_message"]["message"], body["error_code"]
-        )
+        return SymbolOutcome(context.get("symbol"), False, body["error_message"]["message"], body["error_code"])
     return SymbolOutcome(event.get("symbol"), True, event["action"])

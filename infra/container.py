@@ -49,7 +49,7 @@ from infra.settings import Settings, default_instance_id, load_settings
 from infra.websocket.connector import WebsocketsConnector
 
 
-class AsyncSingleton(providers.Singleton):  # type: ignore[misc]  # the library has no types for it
+class AsyncSingleton(providers.Singleton[Any]):
     """One object a container, made by a function that may be async, and always awaited."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -136,7 +136,7 @@ class Gateway:
         except OSError as exc:
             self._http = None
             raise GatewayError(
-                f"the health endpoint cannot listen on {gateway.http_host}:{gateway.http_port}: {exc.strerror}; "
+                f"no health endpoint on {gateway.http_host}:{gateway.http_port}: {exc.strerror}; "
                 "set GATEWAY_HTTP_PORT to a free port, or 0 for any"
             ) from exc
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from dependency_injector import providers
+from pydantic import SecretStr
 from rich.console import Console
 from rich.live import Live
 
@@ -24,7 +25,7 @@ from infra.embedded.redis import EmbeddedRedis
 from infra.embedded.registry import EmbeddedRegistry
 from infra.gateway import Gateway
 from infra.messaging.audit.topic_auditor import TopicAuditor
-from infra.messaging.avro.schema_evolution import registry_check
+from infra.messaging.avro.schema_evolution import incompatibilities
 from infra.messaging.clients.json_client import create_producer
 from infra.settings import (
     BreakerSettings,
@@ -39,7 +40,7 @@ from infra.telemetry.logs import set_up_logging
 
 _SYMBOLS = {
     "upbit": ["KRW-BTC", "KRW-ETH", "KRW-XRP"],
-    "binance": ["BTC-USDT", "ETH-USDT", "1INCH-USDT"],
+    "binance": ["BTC-USDT", "ETH-USDT", "SOL-USDT"],
 }
 _REQUEST_TYPES = ("ticker", "trade", "orderbook")
 _SETTLE_S = 15.0
@@ -82,14 +83,14 @@ class _Demo:
         self._rate = rate
         self._seed = seed
         self._seconds = seconds
-        self._console = Console()
+        self._console = Console() if sys.stdout.isatty() else Console(width=120)
         self._source = SourceLog()
         self._sent = 0
 
     async def run(self, failed: list[bool]) -> None:
         """All of it, from the first server to the verdict."""
         async with contextlib.AsyncExitStack() as stack:
-            broker, registry, redis = EmbeddedBroker(), EmbeddedRegistry(registry_check), EmbeddedRedis()
+            broker, registry, redis = EmbeddedBroker(), EmbeddedRegistry(incompatibilities), EmbeddedRedis()
             for part in (broker, registry, redis):
                 await part.start()
                 stack.push_async_callback(part.stop)
@@ -192,7 +193,7 @@ class _Demo:
         simulators: dict[str, ExchangeSimulator],
         auditor: TopicAuditor,
     ) -> AuditReport:
-        """The exchanges fall silent, what is under way arrives, the gateway drains, the auditor reads to the end."""
+        """The exchanges fall silent, all arrives, the gateway drains, the auditor reads to the end."""
         self._console.print("\nthe exchanges pause, the gateway drains …", highlight=False)
         for simulator in simulators.values():
             simulator.pause()
@@ -226,7 +227,7 @@ def _settings(
     return Settings(
         kafka=KafkaSettings(bootstrap_servers=broker.bootstrap_servers),
         registry=RegistrySettings(url=registry.url),
-        redis=RedisSettings(url=redis.url),
+        redis=RedisSettings(url=SecretStr(redis.url)),
         breaker=BreakerSettings(),
         gateway=GatewaySettings(
             exchange_urls={name: simulator.url for name, simulator in simulators.items()},

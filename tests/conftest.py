@@ -50,7 +50,7 @@ def _artifacts() -> MavenArtifacts:
 def _stack(data_dir: Path, artifacts: MavenArtifacts) -> Services:
     return Services(
         KafkaBroker(data_dir=data_dir / "kafka", artifacts=artifacts, short_lived=True),
-        SchemaRegistry(data_dir=data_dir / "registry", artifacts=artifacts, short_lived=True),
+        SchemaRegistry(data_dir=data_dir / "registry", artifacts=artifacts),
         RedisServer(data_dir=data_dir / "redis", artifacts=artifacts),
     )
 
@@ -118,7 +118,7 @@ def own_kafka(tmp_path: Path, artifacts: MavenArtifacts) -> Iterator[KafkaBroker
 @pytest.fixture
 def own_registry(tmp_path: Path, artifacts: MavenArtifacts) -> Iterator[SchemaRegistry]:
     """A running registry of this test alone."""
-    with SchemaRegistry(data_dir=tmp_path / "registry", artifacts=artifacts, short_lived=True) as registry:
+    with SchemaRegistry(data_dir=tmp_path / "registry", artifacts=artifacts) as registry:
         yield registry
 
 

@@ -78,6 +78,18 @@ def test_only_one_as_json_until_sigterm(run, tmp_path: Path) -> None:
     assert _gone(answer["parts"]["redis"]["pid"])
 
 
+def test_a_second_signal_forces_the_end(run, tmp_path: Path) -> None:
+    process = run("--only", "redis", "--json")
+    pid = json.loads(process.stdout.readline())["parts"]["redis"]["pid"]
+    # Suspended from outside it takes no SIGTERM, so only force ends it before the 15 s of grace are over.
+    psutil.Process(pid).suspend()
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(14) == 0
+    assert _gone(pid)
+    assert "Traceback" not in _errors(tmp_path)
+
+
 def test_a_port_in_use_is_one_clear_line(run, tmp_path: Path) -> None:
     with socket.socket() as server:
         server.bind((LOOPBACK, 0))

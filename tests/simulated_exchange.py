@@ -1,11 +1,13 @@
 """A simulated exchange with its log in memory, and a client's few verbs."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 
 from infra.simulator.log import FrameLogEntry
 from infra.simulator.server import ExchangeSimulator
@@ -59,7 +61,9 @@ async def silent(client: ClientConnection, for_s: float = 0.3) -> bool:
 async def ends(client: ClientConnection, within_s: float = 5.0) -> tuple[int | None, str | None]:
     """Close code and reason, once the exchange closed the connection; the frames before are thrown away."""
     async with asyncio.timeout(within_s):
-        await client.wait_closed()
+        with contextlib.suppress(ConnectionClosed):
+            while True:  # the library stops reading when nobody takes its frames
+                await client.recv()
     return client.close_code, client.close_reason
 
 

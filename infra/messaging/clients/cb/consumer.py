@@ -75,7 +75,7 @@ class CircuitBreakerConsumer:
     async def run(self, handler: Handler) -> None:
         """Hand every batch to ``handler`` until the consumer ends; commits each that it took."""
         async for batch in self._inner.batches():
-            while not await self._tried(handler, batch):  # noqa: ASYNC110 - what is waited for is time
+            while not await self._tried(handler, batch):
                 await asyncio.sleep(self.config.tick_s)
             await self._inner.commit()
 

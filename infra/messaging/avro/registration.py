@@ -64,26 +64,15 @@ async def _look_up(client: SchemaRegistryClient, subject: str, text: str) -> int
 async def register_schema(client: SchemaRegistryClient, subject: str, text: str, compatibility: str) -> int:
     """Register one schema under one subject with its compatibility, and return its id.
 
-    The level is set first, so that it already holds for this version.
-
-    Registries that keep the level with the subject (Apicurio) know no subject before its first version: there
-    it is set after, which is as good, because a first version has nothing to be compatible with. Raises what
-    the client raises, naming the subject.
+    The level is set first, so that it already holds for this version. Raises what the client raises, naming the
+    subject.
     """
-    level_is_set = await client.compatibility(subject) == compatibility
-    if not level_is_set:
-        try:
-            await client.set_compatibility(compatibility, subject)
-            level_is_set = True
-        except SchemaNotFoundError:
-            level_is_set = False
     try:
-        schema_id = await client.register(subject, text)
+        if await client.compatibility(subject) != compatibility:
+            await client.set_compatibility(compatibility, subject)
+        return await client.register(subject, text)
     except RegistryError as exc:
         raise type(exc)(f"{subject}: {exc.message}", detail=exc.detail) from exc
-    if not level_is_set:
-        await client.set_compatibility(compatibility, subject)
-    return schema_id
 
 
 def _first(errors: BaseExceptionGroup[RegistryError]) -> RegistryError:

@@ -21,11 +21,14 @@ _MAX_STARTS = 16
 
 
 class SentFrame(msgspec.Struct, frozen=True):
-    """One line of the simulator's log: a frame that was written to a connection; ``n`` counts its frames."""
+    """One line of the simulator's log: a frame that was written to a connection.
+
+    ``symbol`` is canonical. Only rubbish is without request type, symbol and time.
+    """
 
     connection: str | int
     exchange: str
-    request_type: str
+    request_type: str | None
     kind: Literal["snapshot", "realtime", "rubbish"]
     symbol: str | None = None
     exchange_symbol: str | None = None
@@ -47,12 +50,12 @@ class SourceLog:
             self.add(frame)
 
     def add(self, frame: SentFrame) -> None:
-        """Take in one line; ``ValueError`` for a data frame without symbol or time."""
+        """Take in one line; ``ValueError`` for a data frame without request type, symbol or time."""
         if frame.kind == "rubbish":
             self.rubbish += 1
             return
-        if frame.symbol is None or frame.exchange_ts_ms is None:
-            raise ValueError("a data frame names its symbol and exchange_ts_ms")
+        if frame.request_type is None or frame.symbol is None or frame.exchange_ts_ms is None:
+            raise ValueError("a data frame names its request_type, symbol and exchange_ts_ms")
         self.frames += 1
         key = (frame.exchange, frame.request_type, str(frame.connection))
         self._sent.setdefault(key, {}).setdefault(frame.symbol, []).append(frame.exchange_ts_ms)

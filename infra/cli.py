@@ -2,7 +2,18 @@
 
 import typer
 
-from infra.commandline import services, verify
+from infra.commandline import (
+    connect,
+    demo,
+    disconnect,
+    doctor,
+    run,
+    services,
+    simulate,
+    streams,
+    tail,
+    verify,
+)
 
 app = typer.Typer(
     name="gateway",
@@ -12,12 +23,13 @@ app = typer.Typer(
     add_completion=False,
 )
 
+
 @app.callback()
 def _gateway() -> None:
     """Crypto-exchange WebSockets into Kafka."""
 
 
-for command in (services, verify):
+for command in (demo, run, services, connect, disconnect, tail, streams, verify, simulate, doctor):
     command.register(app)
 
 

@@ -2,11 +2,11 @@
 
 import random
 
-_PIECES = (
-    b"1", b'"2.5"', b"1793604674428", b"null", b"-1", b"0", b"1e999", b"-0.0", b'"nan"', b'"inf"', b"true", b"[]", b"{}", b'""', b"1e308",
-    b"99999999999999999999", b'"\\ud800"', b"\xff", b"\x00", b'"type"', b'"ty"', b'"e"', b'"data"', b'"error"',
-    b'"result"', b'"id"', b"[" * 2000, b'{"a":' * 2000, b"9" * 400, b'"KRW-BTC"', b'"BTCUSDT"',
-)  # fmt: skip
+_NUMBERS = [b"1", b'"2.5"', b"1793604674428", b"-1", b"0", b"-0.0", b"1e999", b"1e308", b"9" * 20, b"9" * 400]
+_TEXTS = [b'""', b'"nan"', b'"inf"', b'"\\ud800"', b'"KRW-BTC"', b'"BTCUSDT"']
+_NAMES = [b'"type"', b'"ty"', b'"e"', b'"data"', b'"error"', b'"result"', b'"id"']
+_OTHERS = [b"null", b"true", b"[]", b"{}", b"\xff", b"\x00", b"[" * 2000, b'{"a":' * 2000]
+_PIECES = _NUMBERS + _TEXTS + _NAMES + _OTHERS
 
 
 def mutated(frame: bytes, others: list[bytes], source: random.Random) -> bytes:

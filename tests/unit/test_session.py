@@ -210,6 +210,18 @@ def test_the_time_counts_from_when_the_request_went_out() -> None:
     assert 13.0 <= by_symbol["BTC-KRW"] <= 14.0
 
 
+def test_time_in_which_the_session_was_not_served_does_not_count() -> None:
+    session = upbit()
+    session.subscribe([BTC, ETH], 0.0)
+    run(session, 0.0, 2.0, None)
+    session.receive(ticker(ETH), 1)
+    session.on_time(60.0)
+    assert session.take_notices() == [Confirmed(("ETH-KRW",))]
+    assert run(session, 60.0, 64.0, ticker(ETH)) == []
+    session.receive(ticker(BTC), 1)
+    assert session.take_notices() == [Confirmed(("BTC-KRW",))]
+
+
 def test_an_unsubscribed_symbol_is_not_refused() -> None:
     session = upbit()
     session.subscribe([BTC], 0.0)

@@ -179,7 +179,7 @@ def test_settled_minutes_are_forgotten_and_still_counted():
         at_us = T0_US + minute * MINUTE_US
         put(auditor, range(minute * 10 + 1, minute * 10 + 11), at_us=at_us)
         auditor.metrics(metrics([(7, minute * 10 + 1, minute * 10 + 10)], minute_us=at_us))
-    assert len(auditor._scopes["upbit|korea|ticker"].counted) <= 6
+    assert auditor._recounts["upbit|korea|ticker"].kept_minutes <= 6
     report = auditor.report()
     assert report.ok
     assert report.totals.minutes_checked == 30

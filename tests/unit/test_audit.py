@@ -164,6 +164,15 @@ def test_minute_totals_are_counted_again():
     assert (mismatch.symbol, mismatch.metrics, mismatch.counted) == ("BTC-KRW", 49, 50)
 
 
+def test_what_is_given_up_after_its_minute_was_reported_is_taken_out_again():
+    auditor = Auditor()
+    put(auditor, [1, 2, 4])
+    auditor.metrics(metrics([(7, 1, 4)]))
+    assert not auditor.report().ok
+    auditor.metrics(metrics([], total=-1, shed=[(7, 3, 3)]))
+    assert auditor.report().ok
+
+
 def test_a_minute_reported_in_two_parts_adds_up():
     auditor = Auditor()
     put(auditor, range(1, 51))

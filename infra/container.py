@@ -49,7 +49,7 @@ from infra.settings import Settings, default_instance_id, load_settings
 from infra.websocket.connector import WebsocketsConnector
 
 
-class AsyncSingleton(providers.Singleton):  # type: ignore[misc]  # the library has no types for it
+class AsyncSingleton(providers.Singleton[Any]):
     """One object a container, made by a function that may be async, and always awaited."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -134,6 +134,13 @@ class _Serializing:
         return await self._producer.send_and_wait(topic, await self._serializer.serialize_async(value), key)
 
 
+async def _redis(settings: Settings, lifecycle: Lifecycle) -> RedisConnectionManager:
+    manager = RedisConnectionManager.get_instance()
+    await manager.initialize(settings)
+    lifecycle.add("redis", manager.close)
+    return manager
+
+
 def _registry(settings: Settings, lifecycle: Lifecycle) -> SchemaRegistryClient:
     client = SchemaRegistryClient(settings.registry)
     lifecycle.add("registry client", client.close)
@@ -193,9 +200,7 @@ def _reporter(producers: Mapping[str, EventProducer], clock: Clock, settings: Se
     return ErrorReporter(producers, clock, prefix=settings.gateway.prefix, uniform=random.uniform)
 
 
-def _outcomes(
-    writer_for: Callable[[str], AtomicWriter], clock: Clock, settings: Settings
-) -> OutcomeWriter:
+def _outcomes(writer_for: Callable[[str], AtomicWriter], clock: Clock, settings: Settings) -> OutcomeWriter:
     return OutcomeWriter(writer_for("outcomes"), clock, _backoff(settings))
 
 
@@ -220,9 +225,7 @@ def _stream_parts(
         clock=clock,
         new_session_id=lambda: ids.next(clock.epoch_us()),
         backoff=_backoff(settings),
-        liveness=LivenessSettings(
-            probe_after_s=gateway.probe_after_s, stale_after_s=gateway.stale_after_s
-        ),
+        liveness=LivenessSettings(probe_after_s=gateway.probe_after_s, stale_after_s=gateway.stale_after_s),
         hold_max_s=gateway.hold_max_s,
         url_of=url_of,
         instance=instance,
@@ -291,7 +294,8 @@ class CacheContainer(containers.DeclarativeContainer):
     """Redis: shared, not vital."""
 
     settings: Any = providers.Dependency()
-    manager: Any = AsyncSingleton(RedisConnectionManager.get_instance)
+    lifecycle: Any = providers.Dependency()
+    manager: Any = AsyncSingleton(_redis, settings, lifecycle)
     connections: Any = AsyncSingleton(WebsocketConnectionCache, manager)
     breakers: Any = AsyncSingleton(BreakerStateCache, manager)
 
@@ -312,9 +316,7 @@ class MessagingContainer(containers.DeclarativeContainer):
     control_producer: Any = AsyncSingleton(_control_producer, settings, lifecycle, breakers, instance)
     data_producer: Any = AsyncSingleton(_data_producer, settings, lifecycle, breakers, instance)
     error_producer: Any = AsyncSingleton(_error_producer, settings, control_producer)
-    metrics_producer: Any = AsyncSingleton(
-        _metrics_producer, settings, control_producer, metrics_serializer
-    )
+    metrics_producer: Any = AsyncSingleton(_metrics_producer, settings, control_producer, metrics_serializer)
     realtime_producer: Any = AsyncSingleton(_realtime_producer, settings, codec, data_producer)
     event_producers: Any = AsyncSingleton(_event_producers, control_producer, error_producer)
     writer_for: Any = AsyncSingleton(
@@ -353,9 +355,7 @@ class ControlContainer(containers.DeclarativeContainer):
     writer_for: Any = providers.Dependency()
 
     command_consumer: Any = AsyncSingleton(_command_consumer, settings, orchestrator, writer_for)
-    disconnection_consumer: Any = AsyncSingleton(
-        _disconnection_consumer, settings, orchestrator, writer_for
-    )
+    disconnection_consumer: Any = AsyncSingleton(_disconnection_consumer, settings, orchestrator, writer_for)
     desired_state_consumer: Any = AsyncSingleton(DesiredStateConsumer, settings, orchestrator)
 
 
@@ -368,7 +368,7 @@ class ApplicationContainer(containers.DeclarativeContainer):
     instance: Any = providers.Singleton(_instance, settings)
     connector: Any = providers.Singleton(WebsocketsConnector)
 
-    cache: Any = providers.Container(CacheContainer, settings=settings)
+    cache: Any = providers.Container(CacheContainer, settings=settings, lifecycle=lifecycle)
     messaging: Any = providers.Container(
         MessagingContainer,
         settings=settings,

@@ -35,6 +35,8 @@ class Gateway:
         self._http: LocalHttpServer | None = None
         self._consumers: list[Any] = []
         self._orchestrator: Any = None
+        self._redis: Any = None
+        self._data: Any = None
         self._started = False
 
     # -- life --------------------------------------------------------------------------------------
@@ -43,12 +45,8 @@ class Gateway:
         """Bring everything up; raises ``SettingsError`` and the like for what waiting does not mend."""
         settings, container = self._settings, self._container
         self._parts = dict.fromkeys(("kafka", "registry", "producers", "streams"), "starting")
-        self._parts["redis"] = "optional, starting"
         await self._start_http()
-        manager = await container.cache.manager()
-        await manager.initialize()
-        container.lifecycle().add("redis", manager.close)
-
+        self._redis = await container.cache.manager()
         topics = await container.messaging.topics()
         await self._until_it_works("kafka", settings.kafka.bootstrap_servers, topics.ensure)
         codec = await container.messaging.codec()
@@ -105,15 +103,19 @@ class Gateway:
         if orchestrator is not None and self._started:
             caught_up = orchestrator.partitions and orchestrator.ready
             parts["streams"] = "ready" if caught_up else "waiting for the consumer group"
-        manager = self._container.cache.manager.last if hasattr(self._container.cache.manager, "last") else None
-        if manager is not None:
-            parts["redis"] = "optional, ready" if manager.available else "optional, away"
+        if self._redis is not None:
+            parts["redis"] = "optional, ready" if self._redis.available else "optional, away"
         return parts
 
     @property
     def url(self) -> str | None:
         """Where the health endpoints listen; None when they are switched off."""
         return self._http.url if self._http else None
+
+    @property
+    def breaker_state(self) -> str:
+        """The state of the breaker around the data producer."""
+        return "–" if self._data is None else str(self._data.state)
 
     def streams(self) -> list[dict[str, Any]]:
         """Every running stream with its figures."""
@@ -134,13 +136,11 @@ class Gateway:
         except OSError as exc:
             self._http = None
             raise GatewayError(
-                f"the health endpoint cannot listen on {gateway.http_host}:{gateway.http_port}: {exc.strerror}; "
+                f"no health endpoint on {gateway.http_host}:{gateway.http_port}: {exc.strerror}; "
                 "set GATEWAY_HTTP_PORT to a free port, or 0 for any"
             ) from exc
 
-    async def _until_it_works(
-        self, part: str, address: str, work: Callable[[], Awaitable[Any]]
-    ) -> None:
+    async def _until_it_works(self, part: str, address: str, work: Callable[[], Awaitable[Any]]) -> None:
         """Try for as long as the failure may pass; say which address is tried."""
         waits = full_jitter(random.uniform, first_s=0.5, max_s=10.0)
         while True:
@@ -162,7 +162,7 @@ class Gateway:
     async def _warm(self) -> None:
         """Pay for metadata, connections and producer ids before the first record."""
         settings = self._settings
-        data = await self._container.messaging.data_producer()
+        data = self._data = await self._container.messaging.data_producer()
         await self._container.messaging.realtime_producer()
         names = [settings.gateway.topic(f"realtime.{kind}") for kind in ("ticker", "trade", "orderbook")]
         if not await data.inner.warm(names):

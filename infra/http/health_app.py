@@ -15,7 +15,7 @@ def health_app(
     streams: Callable[[], list[dict[str, Any]]],
     metrics: CollectorRegistry,
 ) -> Starlette:
-    """``parts()`` names each part and its state; the instance is ready when all are ``ready`` or ``optional``."""
+    """``parts()`` names each part and its state; ready when all are ``ready`` or ``optional``."""
 
     async def healthz(_request: Request) -> Response:
         return JSONResponse({"status": "alive"})

@@ -78,9 +78,14 @@ class Link:
         self.socket = socket
         self.conversation = conversation
         self.opened_s = self.active_s = now_s
-        self.frames_written = 0
-        self.rubbish_written = 0
+        self.data_written = 0
+        """Data frames written, rubbish not counted."""
+        self.rubbish_given = 0
         self.overflowed = False
+        self.closing = False
+        self.muted = False
+        """Whether what waits keeps waiting, as during a stall."""
+        self.gone = asyncio.Event()
         self.held: list[str | bytes] = []
         """Messages that came during a stall; they are answered after it."""
         self.incoming_s: deque[float] = deque()
@@ -89,6 +94,7 @@ class Link:
         self.waiting_bytes = 0
         self._max_backlog_bytes = max_backlog_bytes
         self._on_written = on_written
+        self._room = asyncio.Event()
         socket.on_room = self._write_waiting
 
     @property
@@ -117,15 +123,29 @@ class Link:
         """The closing handshake; waits for the client's side of it, for a bounded time."""
         await self.socket.close(code, reason)
 
+    def unmute(self) -> None:
+        """Go on with what waits."""
+        self.muted = False
+        if not self.socket.frozen:
+            self._write_waiting()
+
+    async def wait_for_room(self) -> None:
+        """Until nothing waits for the client to read."""
+        while self.waiting:
+            self._room.clear()
+            await self._room.wait()
+
     def drop(self) -> None:
         """Cut the TCP connection without a word."""
         self.socket.transport.abort()
 
     def _write_waiting(self) -> None:
-        while self.waiting and not self.socket.paused and self.open:
+        while self.waiting and not self.socket.paused and self.open and not self.muted:
             batch = [self.waiting.popleft() for _ in range(min(len(self.waiting), 64))]
             self.waiting_bytes -= sum(len(payload) for payload, _, _ in batch)
             self._write(batch)
+        if not self.waiting:
+            self._room.set()
 
     def _write(self, batch: FrameBatch) -> None:
         socket = self.socket
@@ -135,8 +155,8 @@ class Link:
             socket.send_data()
         else:
             socket.transport.write(b"".join(wire_frame(payload, binary) for payload, binary, _ in batch))
-        self.frames_written += len(batch)
         for _, _, entry in batch:
+            self.data_written += entry.kind != "rubbish"
             self._on_written(self, entry)
 
 

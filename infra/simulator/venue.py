@@ -123,6 +123,10 @@ class Conversation(ABC):
         """Called several times a second: what the exchange says of its own accord."""
         return ()
 
+    def farewell(self, now_ms: int) -> Answer | None:
+        """What the exchange says before it goes down; None: nothing."""
+        return None
+
 
 class Venue(ABC):
     """One simulated exchange: its markets, their updates, and its protocol."""

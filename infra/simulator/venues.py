@@ -2,9 +2,11 @@
 
 from typing import Final
 
+from infra.simulator.binance import BinanceVenue
 from infra.simulator.upbit import UpbitVenue
 from infra.simulator.venue import Venue
 
 VENUES: Final[dict[str, type[Venue]]] = {
+    "binance": BinanceVenue,
     "upbit": UpbitVenue,
 }

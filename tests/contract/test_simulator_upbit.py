@@ -57,7 +57,7 @@ async def receive(client: ClientConnection, within_s: float = 5.0) -> Any:
 
 async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
     async with asyncio.timeout(within_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - counters of the simulator, which has no event for each
             await asyncio.sleep(0.01)
 
 

@@ -1,0 +1,109 @@
+"""From an update to a frame in a client's socket, with the log and the counts; and rubbish between the
+frames."""
+
+from collections.abc import Callable, Hashable
+
+import msgspec
+
+from infra.simulator.connection import FrameBatch, Link
+from infra.simulator.faults import FaultPlan, RubbishKind, rubbish
+from infra.simulator.log import FrameKind, FrameLog, FrameLogEntry
+from infra.simulator.replay import RecordedFrame
+from infra.simulator.venue import FrameIdentity, Update, Venue
+
+
+class SimulatorStats(msgspec.Struct, kw_only=True):
+    """Counts since the start.
+
+    ``connections``: open now; ``connections_total``: ever opened. ``updates``: steps of the markets; each is
+    one frame for every connection subscribed to it. ``frames_sent``: data frames written, snapshots included,
+    rubbish not; ``frames_by_symbol``: the same by canonical symbol. ``refused``: opening handshakes answered
+    with an HTTP error. ``too_slow``: connections cut because they did not read. ``replays_finished``:
+    connections that got the whole recording.
+    """
+
+    connections: int = 0
+    connections_total: int = 0
+    updates: int = 0
+    frames_sent: int = 0
+    frames_by_symbol: dict[str, int] = msgspec.field(default_factory=dict)
+    rubbish_sent: int = 0
+    refused: int = 0
+    too_slow: int = 0
+    replays_finished: int = 0
+
+
+class Delivery:
+    """Makes frames for links, and accounts for what was written."""
+
+    def __init__(
+        self,
+        venue: Venue,
+        stats: SimulatorStats,
+        faults: FaultPlan,
+        huge_bytes: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self.log: FrameLog | None = None
+        self._venue = venue
+        self._exchange = str(venue.exchange)
+        self._stats = stats
+        self._faults = faults
+        self._huge_bytes = huge_bytes
+        self._clock = clock
+
+    def now_ms(self) -> int:
+        """Epoch milliseconds."""
+        return int(self._clock() * 1000)
+
+    def frame(self, link: Link, update: Update, form: Hashable, kind: FrameKind) -> FrameBatch:
+        """An update as one connection wants it."""
+        entry = self._entry(link, update.identity, kind, update.identity.n)
+        return [(update.payload(form, kind == "snapshot"), self._venue.binary, entry)]
+
+    def recorded(self, link: Link, recorded: RecordedFrame, number: int) -> FrameBatch:
+        """A recorded frame as it is; ``n`` of its log entry is its number in the recording."""
+        entry = self._entry(link, self._venue.identify(recorded.content), "realtime", number)
+        return [(recorded.payload, recorded.binary, entry)]
+
+    def written(self, link: Link, entry: FrameLogEntry) -> None:
+        """A link wrote a data frame."""
+        stats = self._stats
+        if entry.kind == "rubbish":
+            stats.rubbish_sent += 1
+        else:
+            stats.frames_sent += 1
+            if entry.symbol is not None:
+                stats.frames_by_symbol[entry.symbol] = stats.frames_by_symbol.get(entry.symbol, 0) + 1
+        if self.log is not None:
+            self.log(entry)
+
+    def send_rubbish(self, link: Link, kind: RubbishKind) -> None:
+        """One frame of rubbish, made from a good one of what the link is subscribed to."""
+        feed = next(iter(link.conversation.feeds), None)
+        form = None if feed is None else link.conversation.feeds[feed]
+        good = self._venue.sample(feed, form, self.now_ms())
+        link.rubbish_given += 1
+        entry = self._entry(link, None, "rubbish", link.rubbish_given)
+        payload = rubbish(kind, good, self._venue.unknown_type(), self._huge_bytes)
+        link.send([(payload, self._venue.binary, entry)])
+
+    def spoil(self, link: Link) -> None:
+        """Rubbish that is due, by the plan, after so many data frames."""
+        every, kinds = self._faults.rubbish_every, self._faults.rubbish_kinds
+        while every and link.data_written >= (link.rubbish_given + 1) * every:
+            self.send_rubbish(link, kinds[link.rubbish_given % len(kinds)])
+
+    def _entry(self, link: Link, identity: FrameIdentity | None, kind: FrameKind, n: int) -> FrameLogEntry:
+        if identity is None:
+            return FrameLogEntry(link.number, self._exchange, None, None, None, None, kind, n)
+        return FrameLogEntry(
+            link.number,
+            self._exchange,
+            identity.request_type,
+            identity.symbol,
+            identity.exchange_symbol,
+            identity.exchange_ts_ms,
+            kind,
+            n,
+        )

@@ -12,8 +12,8 @@ from typing import Literal
 
 import msgspec
 
-from core.audit import Track
 from core.audit_report import SourceReport, SourceTrack
+from core.audit_track import Track
 
 _EXAMPLES = 10
 _MAX_STARTS = 16
@@ -23,13 +23,14 @@ _MAX_STARTS = 16
 class SentFrame(msgspec.Struct, frozen=True):
     """One line of the simulator's log: a frame that was written to a connection.
 
-    ``symbol`` is canonical. Only rubbish is without request type, symbol and time.
+    ``symbol`` is canonical; only rubbish is without request type, symbol and time. ``other`` is market data
+    outside the request types; ``n`` is the number of the update it carries.
     """
 
     connection: str | int
     exchange: str
     request_type: str | None
-    kind: Literal["snapshot", "realtime", "rubbish"]
+    kind: Literal["snapshot", "realtime", "other", "rubbish"]
     symbol: str | None = None
     exchange_symbol: str | None = None
     exchange_ts_ms: int | None = None
@@ -54,11 +55,17 @@ class SourceLog:
         if frame.kind == "rubbish":
             self.rubbish += 1
             return
+        if frame.kind == "other":
+            return
         if frame.request_type is None or frame.symbol is None or frame.exchange_ts_ms is None:
             raise ValueError("a data frame names its request_type, symbol and exchange_ts_ms")
-        self.frames += 1
         key = (frame.exchange, frame.request_type, str(frame.connection))
-        self._sent.setdefault(key, {}).setdefault(frame.symbol, []).append(frame.exchange_ts_ms)
+        times = self._sent.setdefault(key, {}).setdefault(frame.symbol, [])
+        # A further request brings a symbol's last trade again: the same trade, so no second record.
+        if frame.kind == "snapshot" and frame.request_type == "trade" and frame.exchange_ts_ms in times[-1:]:
+            return
+        self.frames += 1
+        times.append(frame.exchange_ts_ms)
 
     def compare(self, tracks: Iterable[Track], *, exact: bool) -> SourceReport:
         """Hold the topics' tracks against the log; with ``exact`` every frame of it has to be there."""

@@ -305,7 +305,8 @@ class ScopeFold:
         if state.ended_at > max(state.settled_at, self._stop_at) and state.ending is not None:
             return Ended(name, state.ending, state.ended_at)
         ran = state.subscription is not None and state.subscribed_at > max(state.ended_at, state.refused_at)
-        if ran and self._stop is not None and self._stop_at > max(state.settled_at, state.subscribed_at):
+        end_is_settled = state.settled_at > state.subscribed_at
+        if ran and not end_is_settled and self._stop is not None and self._stop_at > state.subscribed_at:
             return Ended(name, self._stop, self._stop_at)
         return None
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from infra.commandline.console import AsJson, wrong_use
 from infra.simulator.delivery import SimulatorStats
 from infra.simulator.faults import FaultPlan
 from infra.simulator.log import FrameLogFile
@@ -47,7 +48,7 @@ def simulate(
     stall_after: Annotated[float, typer.Option(help="Fall silent for good after so many seconds.")] = 0.0,
     rubbish_every: Annotated[int, typer.Option(help="One frame of rubbish after so many good ones.")] = 0,
     seconds: Annotated[float, typer.Option(help="End after so many seconds; 0: at Ctrl-C.")] = 0.0,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run simulated exchanges on this machine until Ctrl-C; prints their URLs and how to use them."""
     amounts = {
@@ -61,6 +62,8 @@ def simulate(
     pairs = None if symbols is None else [pair.strip() for pair in symbols.split(",") if pair.strip()]
     try:
         _check(names, amounts, port, replay)
+        if pairs == []:
+            raise _WrongUseError("--symbols names none: give pairs such as BTC-KRW,ETH-KRW")
         with contextlib.ExitStack() as stack:
             sink = None if log is None else stack.enter_context(_open_log(log))
             simulators = []
@@ -80,8 +83,7 @@ def simulate(
                 simulators.append(simulator)
             asyncio.run(_run(simulators, seconds, as_json))
     except _WrongUseError as exc:
-        typer.echo(f"gateway simulate: {exc}", err=True)
-        raise typer.Exit(2) from None
+        wrong_use(str(exc))
 
 
 def _check(names: list[str], amounts: dict[str, float], port: int, replay: Path | None) -> None:

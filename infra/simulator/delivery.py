@@ -5,11 +5,14 @@ from collections.abc import Callable, Hashable
 
 import msgspec
 
+from core.identity import RequestType
 from infra.simulator.connection import FrameBatch, Link
 from infra.simulator.faults import FaultPlan, RubbishKind, rubbish
 from infra.simulator.log import FrameKind, FrameLog, FrameLogEntry
 from infra.simulator.replay import RecordedFrame
 from infra.simulator.venue import FrameIdentity, Update, Venue
+
+REQUEST_TYPES = frozenset(RequestType)
 
 
 class SimulatorStats(msgspec.Struct, kw_only=True):
@@ -96,7 +99,10 @@ class Delivery:
 
     def _entry(self, link: Link, identity: FrameIdentity | None, kind: FrameKind, n: int) -> FrameLogEntry:
         if identity is None:
-            return FrameLogEntry(link.number, self._exchange, None, None, None, None, kind, n)
+            kind = kind if kind == "rubbish" else "other"
+            return FrameLogEntry(link.number, self._exchange, "", None, None, None, kind, n)
+        if identity.request_type not in REQUEST_TYPES:
+            kind = "other"
         return FrameLogEntry(
             link.number,
             self._exchange,

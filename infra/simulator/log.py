@@ -12,7 +12,7 @@ import msgspec
 
 _BUFFER_BYTES = 64 * 1024
 
-FrameKind = Literal["snapshot", "realtime", "rubbish"]
+FrameKind = Literal["snapshot", "realtime", "other", "rubbish"]
 
 
 class FrameLogEntry(msgspec.Struct, frozen=True):
@@ -20,12 +20,14 @@ class FrameLogEntry(msgspec.Struct, frozen=True):
 
     ``connection`` counts the connections of a simulated exchange from 1. ``symbol`` is canonical,
     ``exchange_ts_ms`` and ``n`` as in ``venue.FrameIdentity``: with (exchange, request_type, symbol) the time
-    names the update. For kind ``rubbish`` all of them are null, and ``n`` counts the rubbish.
+    names the update. Kind ``other`` is market data outside the three request types, as Binance's bookTicker
+    or a kline in a recording. ``rubbish`` has no request type (empty), symbol or time, and ``n`` counts the
+    rubbish.
     """
 
     connection: int
     exchange: str
-    request_type: str | None
+    request_type: str
     symbol: str | None
     exchange_symbol: str | None
     exchange_ts_ms: int | None

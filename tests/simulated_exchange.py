@@ -1,0 +1,74 @@
+"""A simulated exchange with its log in memory, and a client's few verbs."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+
+from infra.simulator.log import FrameLogEntry
+from infra.simulator.server import ExchangeSimulator
+
+SYMBOLS = {"upbit": ["BTC-KRW", "ETH-KRW", "XRP-KRW"], "binance": ["BTC-USDT", "ETH-USDT", "XRP-USDT"]}
+
+
+class SimulatedExchange:
+    """``sim`` writes its log to ``log``; keywords are the simulator's own."""
+
+    def __init__(self, exchange: str, **options: Any) -> None:
+        self.log: list[FrameLogEntry] = []
+        defaults = {"rate": 200.0, "seed": 7, "symbols": SYMBOLS[exchange], "log": self.log.append}
+        self.sim = ExchangeSimulator(exchange, **{**defaults, **options})
+
+    async def __aenter__(self) -> "SimulatedExchange":
+        await self.sim.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.sim.stop()
+
+
+def upbit_request(*types: dict[str, Any], fmt: str | None = None, ticket: str = "test") -> str:
+    """Upbit's request array."""
+    parts: list[dict[str, Any]] = [{"ticket": ticket}, *types]
+    return json.dumps(parts if fmt is None else [*parts, {"format": fmt}])
+
+
+def binance_request(method: str, *params: Any, request_id: Any = 1) -> str:
+    """Binance's request object."""
+    return json.dumps({"method": method, "params": list(params), "id": request_id})
+
+
+async def receive(client: ClientConnection, within_s: float = 5.0) -> Any:
+    """The next frame, decoded."""
+    async with asyncio.timeout(within_s):
+        return json.loads(await client.recv())
+
+
+async def silent(client: ClientConnection, for_s: float = 0.3) -> bool:
+    """Whether nothing comes for a while."""
+    try:
+        async with asyncio.timeout(for_s):
+            await client.recv()
+    except TimeoutError:
+        return True
+    return False
+
+
+async def ends(client: ClientConnection, within_s: float = 5.0) -> tuple[int | None, str | None]:
+    """Close code and reason, once the exchange closed the connection; the frames before are thrown away."""
+    async with asyncio.timeout(within_s):
+        with contextlib.suppress(ConnectionClosed):
+            while True:  # the library stops reading when nobody takes its frames
+                await client.recv()
+    return client.close_code, client.close_reason
+
+
+async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
+    """Wait for a condition that no event announces."""
+    async with asyncio.timeout(within_s):
+        while not condition():
+            await asyncio.sleep(0.01)

@@ -32,7 +32,7 @@ MORE: Final[tuple[bytes, ...]] = tuple(bytes((z & 0x7F | 0x80, z >> 7 | 0x80)) f
 
 
 EVEN: Final[tuple[bytes, ...]] = MORE[::2]
-"""``EVEN[n]``: the first 14 bits of the zigzag of a number whose lowest 13 bits are ``n``, with more to follow."""
+"""``EVEN[n]``: the first 14 bits of a zigzag whose number has the lowest 13 bits ``n``, with more to follow."""
 
 
 class HighBits(dict[int, bytes]):

@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit, urlunsplit
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -18,10 +19,18 @@ from core.identity import ConnectionScopeDomain
 
 SCHEMA_VERSION: Final = "1.0"
 
-_SECRET_KEY = re.compile(r"(password|passwd|secret|token|api_?key|authorization|credential)", re.I)
-_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://\S+", re.I)
+MAX_TEXT_CHARS: Final = 4_000
+"""Longer texts in an event are cut, and say so: an event must fit its topic whatever it tells of."""
+MAX_ITEMS: Final = 100
+
+_SECRET_NAME = r"(?:pass(?:word|wd|phrase)|secret|token|api[_-]?key|private[_-]?key|authorization|credential)s?"
+_SECRET_KEY = re.compile(_SECRET_NAME, re.I)
+# A scheme has a bounded length here, so that a long text without one costs one pass.
+_URL = re.compile(r"\b[a-z][a-z0-9+.-]{0,20}://\S+", re.I)
 _SECRET_PAIR = re.compile(
-    r"((?:password|passwd|secret|token|api_?key|authorization)\s*[=:]\s*)([^\s&,;\"']+)", re.I
+    rf"""({_SECRET_NAME}\\*["']?\s{{0,8}}[=:]\s{{0,8}})"""
+    r"""(?:(?:bearer|basic)\s+)?(?:\\*"[^"]*"|\\*'[^']*'|[^\s&,;"'}\]]+)""",
+    re.I,
 )
 
 
@@ -50,8 +59,18 @@ def without_secrets(text: str) -> str:
     return _SECRET_PAIR.sub(r"\1***", _URL.sub(clean_url, text))
 
 
+def clipped(text: str, max_chars: int = MAX_TEXT_CHARS) -> str:
+    """``text``, cut to ``max_chars`` with a note of how much is gone."""
+    if len(text) <= max_chars:
+        return text
+    return f"{text[:max_chars]}… ({len(text) - max_chars} more characters)"
+
+
 def masked(value: object) -> Any:
-    """A copy of a JSON-like value in which secrets are masked, whatever their depth (to 16)."""
+    """A copy of a JSON-like value in which secrets are masked, whatever their depth (to 16).
+
+    Texts are cut to ``MAX_TEXT_CHARS``, objects and lists to ``MAX_ITEMS``.
+    """
     return _masked(value, 16)
 
 
@@ -60,11 +79,21 @@ def _masked(value: object, depth: int) -> Any:
         return "…"
     if isinstance(value, Mapping):
         return {
-            str(k): "***" if _SECRET_KEY.search(str(k)) else _masked(v, depth - 1) for k, v in value.items()
+            clipped(str(k), 256): "***" if _SECRET_KEY.search(str(k)) else _masked(v, depth - 1)
+            for k, v in islice(value.items(), MAX_ITEMS)
         }
     if isinstance(value, list | tuple):
-        return [_masked(item, depth - 1) for item in value]
-    return without_secrets(value) if isinstance(value, str) else value
+        return [_masked(item, depth - 1) for item in value[:MAX_ITEMS]]
+    return _clean(value) if isinstance(value, str) else value
+
+
+def _clean(text: str) -> str:
+    """Without secrets, then cut: a cut could take a secret's name from its value."""
+    return clipped(without_secrets(text))
+
+
+def _clean_target(target: Mapping[str, str] | None) -> dict[str, str] | None:
+    return {k: clipped(v, 256) for k, v in target.items()} if target else None
 
 
 def target_of(scope: ConnectionScopeDomain) -> dict[str, str]:
@@ -96,10 +125,10 @@ def error_event(
         "ticket_id": str(ticket_id),
         "timestamp_utc": iso_utc(now_us),
         "action": "error",
-        "target": dict(target) if target else None,
+        "target": _clean_target(target),
         "meta": {
             "schema_version": SCHEMA_VERSION,
-            "correlation_id": correlation_id,
+            "correlation_id": clipped(correlation_id, 256) if correlation_id else None,
             "observed_key": observed_key,
             "raw_context": masked(raw_context) if raw_context else None,
         },
@@ -107,8 +136,8 @@ def error_event(
             "error_domain": str(domain),
             "error_code": str(code),
             "error_message": {
-                "message": without_secrets(message),
-                "detail": without_secrets(detail) if detail else None,
+                "message": _clean(message),
+                "detail": _clean(detail) if detail else None,
             },
         },
     }
@@ -160,11 +189,11 @@ def dlq_event(
         "ticket_id": str(ticket_id),
         "timestamp_utc": iso_utc(now_us),
         "action": "dlq",
-        "reason": without_secrets(reason),
-        "target": dict(target) if target else None,
+        "reason": _clean(reason),
+        "target": _clean_target(target),
         "meta": {
             "schema_version": SCHEMA_VERSION,
-            "correlation_id": correlation_id,
+            "correlation_id": clipped(correlation_id, 256) if correlation_id else None,
             "observed_key": None,
         },
         "source": {
@@ -177,7 +206,7 @@ def dlq_event(
         "payload_size": len(raw),
         "payload_sha256": hashlib.sha256(raw).hexdigest(),
         "truncated": len(kept) < len(raw),
-        "detail_error": {k: without_secrets(v) for k, v in (detail_error or {}).items()},
+        "detail_error": {k: _clean(v) for k, v in (detail_error or {}).items()},
     }
 
 

@@ -23,12 +23,13 @@ _MAX_STARTS = 16
 class SentFrame(msgspec.Struct, frozen=True):
     """One line of the simulator's log: a frame that was written to a connection.
 
-    ``other`` is market data outside the request types; ``n`` is the number of the update it carries.
+    ``symbol`` is canonical. Only rubbish is without request type, symbol and time;
+    ``other`` (market data outside the request types) may be.
     """
 
     connection: str | int
     exchange: str
-    request_type: str
+    request_type: str | None
     kind: Literal["snapshot", "realtime", "other", "rubbish"]
     symbol: str | None = None
     exchange_symbol: str | None = None
@@ -50,14 +51,14 @@ class SourceLog:
             self.add(frame)
 
     def add(self, frame: SentFrame) -> None:
-        """Take in one line; ``ValueError`` for a data frame without symbol or time."""
+        """Take in one line; ``ValueError`` for a data frame without request type, symbol or time."""
         if frame.kind == "rubbish":
             self.rubbish += 1
             return
         if frame.kind == "other":
             return
-        if frame.symbol is None or frame.exchange_ts_ms is None:
-            raise ValueError("a data frame names its symbol and exchange_ts_ms")
+        if frame.request_type is None or frame.symbol is None or frame.exchange_ts_ms is None:
+            raise ValueError("a data frame names its request_type, symbol and exchange_ts_ms")
         key = (frame.exchange, frame.request_type, str(frame.connection))
         times = self._sent.setdefault(key, {}).setdefault(frame.symbol, [])
         # A further request brings a symbol's last trade again: the same trade, so no second record.

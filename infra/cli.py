@@ -2,7 +2,18 @@
 
 import typer
 
-from infra.commandline import services, simulate, verify
+from infra.commandline import (
+    connect,
+    demo,
+    disconnect,
+    doctor,
+    run,
+    services,
+    simulate,
+    streams,
+    tail,
+    verify,
+)
 
 app = typer.Typer(
     name="gateway",
@@ -18,7 +29,7 @@ def _gateway() -> None:
     """Crypto-exchange WebSockets into Kafka."""
 
 
-for command in (services, simulate, verify):
+for command in (demo, run, services, connect, disconnect, tail, streams, verify, simulate, doctor):
     command.register(app)
 
 

@@ -37,10 +37,12 @@ def render(report: AuditReport, console: Console, *, absent: Sequence[str] = ())
         table.add_row(*_row(session), style=None if session.ok else "red")
     console.print(table)
     for line in _limited(_findings(report)):
-        console.print(line, style="red", markup=False, highlight=False)
+        console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
     for line in _limited(_remarks(report, absent)):
-        console.print(line, style="dim", markup=False, highlight=False)
-    console.print(verdict(report), style="bold green" if report.ok else "bold red", highlight=False)
+        console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        verdict(report), style="bold green" if report.ok else "bold red", highlight=False, soft_wrap=True
+    )
 
 
 def verdict(report: AuditReport) -> str:

@@ -17,6 +17,7 @@ from infra.settings import load_settings
 
 _IDLE_S = 3.0
 _PATIENCE_S = 10.0
+_PIPED_WIDTH = 160
 
 
 def register(app: typer.Typer) -> None:
@@ -137,4 +138,5 @@ def _print(report: AuditReport, absent: list[str], *, as_json: bool) -> None:
     if as_json:
         typer.echo(msgspec.json.encode(report).decode())
     else:
-        render(report, Console(), absent=absent)
+        console = Console()
+        render(report, console if console.is_terminal else Console(width=_PIPED_WIDTH), absent=absent)

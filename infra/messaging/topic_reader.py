@@ -107,7 +107,12 @@ class TopicReader:
         return messages
 
     def ends(self, timeout_s: float = 5.0) -> dict[Place, int]:
-        """Where each partition read here ends now; raises ``BrokerUnavailableError``."""
+        """Where each partition ends now, also of topics that appeared just before.
+
+        Raises ``BrokerUnavailableError``.
+        """
+        if not self._look(timeout_s):
+            raise self._unavailable()
         try:
             return {
                 place: self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=timeout_s)[1]

@@ -8,8 +8,9 @@ import importlib.util
 import os
 import shutil
 import tarfile
+import time
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,17 +23,28 @@ if TYPE_CHECKING:
 
 _REQUEST_TIMEOUT_S = 60
 _PARALLEL_DOWNLOADS = 4
+_RETRY_PAUSE_S = 1.0
 
 
 class MavenArtifacts:
     """Files from Maven repositories under ``cache_dir``; ``say`` is told when something is fetched.
 
-    Repositories are those of jgo's configuration (its ``[repositories]``), else Maven Central.
+    ``repositories`` (name -> URL) are by default those of jgo's configuration (its ``[repositories]``), else
+    Maven Central. ``attempts``: how often a download is tried before it is an error.
     """
 
-    def __init__(self, cache_dir: Path, say: Callable[[str], None] = lambda _line: None) -> None:
+    def __init__(
+        self,
+        cache_dir: Path,
+        say: Callable[[str], None] = lambda _line: None,
+        *,
+        repositories: Mapping[str, str] | None = None,
+        attempts: int = 3,
+    ) -> None:
         self._cache_dir = cache_dir
         self._say = say
+        self._repositories = repositories
+        self._attempts = attempts
 
     def class_path(self, name: str, coordinates: Sequence[str]) -> str:
         """A class path of the artifacts ``group:artifact:version`` and all they need at run time.
@@ -105,26 +117,34 @@ class MavenArtifacts:
 
         self._say(f"fetching {coordinate} and what it needs into {final} (this once) …")
         staging = final.with_name(f".{final.name}.partial")
-        shutil.rmtree(staging, ignore_errors=True)
-        (staging / "files").mkdir(parents=True)
-        context = MavenContext(
-            repo_cache=staging / "maven",
-            remote_repos=GlobalSettings.load().repositories or None,
-            timeout=_REQUEST_TIMEOUT_S,
-        )
-        try:
-            fill(staging / "files", context)
-            os.rename(staging / "files", final)
-        except ServiceError:
-            raise
-        except Exception as exc:  # jgo raises RuntimeError, AssertionError and whatever requests raises
-            raise ArtifactError(
-                f"{coordinate} could not be fetched (the first start needs a Maven repository): "
-                f"{_first_line(exc)}",
-                detail=str(exc),
-            ) from exc
-        finally:
+        for attempt in range(1, self._attempts + 1):
+            # From scratch each time: jgo takes a file that broke off for one that is there.
             shutil.rmtree(staging, ignore_errors=True)
+            (staging / "files").mkdir(parents=True)
+            context = MavenContext(
+                repo_cache=staging / "maven",
+                remote_repos=dict(self._repositories or GlobalSettings.load().repositories) or None,
+                timeout=_REQUEST_TIMEOUT_S,
+            )
+            try:
+                fill(staging / "files", context)
+                os.rename(staging / "files", final)
+                return
+            except Exception as exc:
+                # jgo raises RuntimeError, AssertionError and whatever requests raises.
+                if attempt < self._attempts:
+                    self._say(f"trying again: {_first_line(exc)}")
+                    time.sleep(_RETRY_PAUSE_S)
+                    continue
+                if isinstance(exc, ServiceError):
+                    raise
+                raise ArtifactError(
+                    f"{coordinate} could not be fetched (the first start needs a Maven repository): "
+                    f"{_first_line(exc)}",
+                    detail=str(exc),
+                ) from exc
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
 
 
 def _fetch(context: "MavenContext", coordinate: str, classifier: str, packaging: str) -> Path:

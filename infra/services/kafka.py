@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from infra.services.artifacts import MavenArtifacts
@@ -51,11 +51,17 @@ _CONFIG: Mapping[str, str] = {
     "log.initial.task.delay.ms": "500",
     "log.retention.check.interval.ms": "5000",
     "log.segment.delete.delay.ms": "1000",
+    # After a kill the controller, which is in the same process, takes the new broker in only when the old one's
+    # session is over.
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
     # Threads for a machine that runs other things too.
     "num.network.threads": "2",
     "num.io.threads": "4",
     "background.threads": "2",
 }
+
+_PROBED_GROUP = "gateway-services-ready"
 
 
 class KafkaBroker(ServicePart):
@@ -98,11 +104,12 @@ class KafkaBroker(ServicePart):
         """``KAFKA_BOOTSTRAP_SERVERS``."""
         return {"KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers}
 
-    def prepare(self) -> None:
-        """Fetch Kafka once, write its settings, format the log folder if it is new."""
+    def fetch(self) -> None:
+        """Kafka, what it needs, and the Java to run it."""
+        java = java_executable()
         class_path = self._artifacts.class_path(f"kafka-{KAFKA_VERSION}", _COORDINATES)
         self._java = [
-            str(java_executable()),
+            str(java),
             *java_options(heap_mb=self._heap_mb, short_lived=self._short_lived),
             "-Dorg.slf4j.simpleLogger.showDateTime=true",
             "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
@@ -111,6 +118,10 @@ class KafkaBroker(ServicePart):
             "-cp",
             class_path,
         ]
+
+    def prepare(self) -> None:
+        """Fetch, write the settings, format the log folder if it is new."""
+        self.fetch()
         self._log_dir.mkdir(parents=True, exist_ok=True)
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in self._settings().items()))
         if not (self._log_dir / "meta.properties").exists():
@@ -157,14 +168,21 @@ class KafkaBroker(ServicePart):
         return False
 
     def _serves(self) -> bool:
-        """Metadata names the broker (it is registered and unfenced), and its group coordinator answers."""
+        """Metadata names the broker (it is registered and unfenced), and its group coordinator is at work.
+
+        Asking for a group that nobody uses makes the coordinator's topic, so the first real consumer does not
+        wait for it.
+        """
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
         try:
             if not admin.list_topics(timeout=5).brokers:
                 return False
-            return not admin.list_consumer_groups(request_timeout=5).result(timeout=6).errors
-        except (KafkaException, TimeoutError):
+            admin.describe_consumer_groups([_PROBED_GROUP], request_timeout=5)[_PROBED_GROUP].result(timeout=6)
+        except KafkaException as exc:
+            return bool(exc.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND)
+        except TimeoutError:
             return False
+        return True
 
 
 def _new_cluster_id() -> str:

@@ -40,8 +40,12 @@ class ServicePart(ABC):
         """The gateway's settings that lead to this part."""
 
     @abstractmethod
+    def fetch(self) -> None:
+        """Have the server's programs on disk: downloads them the first time. Raises ``ServiceError``."""
+
+    @abstractmethod
     def prepare(self) -> None:
-        """Have everything on disk that a start needs; may download. Raises ``ServiceError``."""
+        """Fetch, and have everything else on disk that a start needs. Raises ``ServiceError``."""
 
     @abstractmethod
     def _command(self) -> Sequence[str]: ...

@@ -110,11 +110,15 @@ class RedisServer(ServicePart):
         """``REDIS_URL``."""
         return {"REDIS_URL": self.url}
 
-    def prepare(self) -> None:
+    def fetch(self) -> None:
         """Find a ``redis-server`` that runs here."""
-        self.data_dir.mkdir(parents=True, exist_ok=True)
         if self.program is None:
             self.program = find_redis_server(self._artifacts, self._sources)
+
+    def prepare(self) -> None:
+        """Fetch, and make the data folder."""
+        self.fetch()
+        self.data_dir.mkdir(parents=True, exist_ok=True)
 
     def _command(self) -> Sequence[str]:
         options = {

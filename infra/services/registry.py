@@ -50,12 +50,12 @@ class SchemaRegistry(ServicePart):
         """``SCHEMA_REGISTRY_URL``."""
         return {"SCHEMA_REGISTRY_URL": self.url}
 
-    def prepare(self) -> None:
-        """Fetch and unpack the registry once."""
+    def fetch(self) -> None:
+        """The registry, unpacked, and the Java to run it."""
+        java = java_executable()
         folder = self._artifacts.unpacked(
             f"apicurio-registry-{REGISTRY_VERSION}", _COORDINATE, classifier="all", packaging="tar.gz"
         )
-        self.data_dir.mkdir(parents=True, exist_ok=True)
         # WRITE_DELAY=0: what was answered is on disk, so a kill loses nothing.
         # https://www.apicur.io/registry/docs/apicurio-registry/3.0.x/
         properties = {
@@ -72,12 +72,17 @@ class SchemaRegistry(ServicePart):
             "apicurio.rest.deletion.artifact-version.enabled": "true",
         }
         self._java = [
-            str(java_executable()),
+            str(java),
             *java_options(heap_mb=self._heap_mb, short_lived=self._short_lived),
             *(f"-D{name}={value}" for name, value in properties.items()),
             "-jar",
             str(folder / "quarkus-run.jar"),
         ]
+
+    def prepare(self) -> None:
+        """Fetch, and make the data folder."""
+        self.fetch()
+        self.data_dir.mkdir(parents=True, exist_ok=True)
 
     def _command(self) -> Sequence[str]:
         return self._java

@@ -23,15 +23,24 @@ class ServiceStack:
         self.parts = tuple(parts)
         self._say = say
 
+    def fetch(self) -> None:
+        """Have all programs on disk; downloads what is missing."""
+        for part in self.parts:
+            part.fetch()
+
     def start(self, timeout_s: float = 60.0) -> None:
-        """Return once each answers; raises ``ServiceError``, and then none is left running."""
+        """Start those that do not run yet and return once each answers.
+
+        ``timeout_s`` is the time of each. Raises ``ServiceError``, and then none is left running.
+        """
+        starting = [part for part in self.parts if not part.running]
         try:
-            for part in self.parts:
+            for part in starting:
                 part.prepare()
             began_s = time.monotonic()
-            for part in self.parts:
+            for part in starting:
                 part.launch()
-            for part in self.parts:
+            for part in starting:
                 part.wait_ready(timeout_s)
                 self._say(f"{part.name} answers on {part.address} after {time.monotonic() - began_s:.1f} s")
         except BaseException:

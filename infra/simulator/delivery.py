@@ -100,7 +100,7 @@ class Delivery:
     def _entry(self, link: Link, identity: FrameIdentity | None, kind: FrameKind, n: int) -> FrameLogEntry:
         if identity is None:
             kind = kind if kind == "rubbish" else "other"
-            return FrameLogEntry(link.number, self._exchange, "", None, None, None, kind, n)
+            return FrameLogEntry(link.number, self._exchange, None, None, None, None, kind, n)
         if identity.request_type not in REQUEST_TYPES:
             kind = "other"
         return FrameLogEntry(

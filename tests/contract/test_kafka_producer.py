@@ -14,6 +14,7 @@ from infra.messaging.clients.kafka_producer import KafkaProducer
 from infra.messaging.clients.producer_profiles import control_producer_config, data_producer_config
 from infra.settings import KafkaSettings
 from tests.kafka_mock import mock_cluster, read_topic
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +29,6 @@ def nobody() -> Iterator[str]:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{held.getsockname()[1]}"
-
-
-async def until(condition, timeout_s: float = 15.0) -> None:
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, "the condition did not come true"
-        await asyncio.sleep(0.02)
 
 
 async def test_send_returns_the_brokers_message(kafka):

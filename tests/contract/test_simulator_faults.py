@@ -18,9 +18,9 @@ from tests.simulated_exchange import (
     ends,
     receive,
     silent,
-    until,
     upbit_request,
 )
+from tests.waiting import until
 
 TICKERS = upbit_request({"type": "ticker", "codes": ["KRW-BTC", "KRW-ETH"]})
 
@@ -240,7 +240,7 @@ async def test_a_slow_client_gets_every_frame_in_order() -> None:
     async with SimulatedExchange("upbit", rate=4_000) as exchange:
         client = await subscribed(exchange, max_queue=1)
         client.transport.pause_reading()
-        await until(lambda: exchange.sim.stats.updates > exchange.sim.stats.frames_sent + 500, within_s=20)
+        await until(lambda: exchange.sim.stats.updates > exchange.sim.stats.frames_sent + 500, timeout_s=20)
         exchange.sim.pause()
         client.transport.resume_reading()
         updates = exchange.sim.stats.updates

@@ -12,7 +12,8 @@ import fastavro
 from fastavro.schema import SchemaParseException
 
 from core.errors import PayloadError
-from infra.messaging.avro.writer_schemas import HEADER_BYTES, WriterSchemas, schema_id_of
+from infra.messaging.avro.codec.framing import HEADER_SIZE, schema_id_of
+from infra.messaging.avro.writer_schemas import WriterSchemas
 
 RECORD_FIELDS = frozenset(
     {
@@ -45,7 +46,7 @@ class PrefixDecoder:
         if reader is None:
             reader = self._readers[schema_id] = self._make(schema_id)
         stream = io.BytesIO(value)
-        stream.seek(HEADER_BYTES)
+        stream.seek(HEADER_SIZE)
         try:
             fields: Mapping[str, Any] = reader(stream)
         except (EOFError, ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError) as exc:

@@ -50,9 +50,9 @@ class TopicAuditor:
         self._metrics_topic = prefixed(METRICS_TOPIC)
         self._patience_s = patience_s
         self._auditor = Auditor(keep_exchange_times=keep_exchange_times)
-        schemas = WriterSchemas(settings.registry)
-        self._records = PrefixDecoder(schemas, RECORD_FIELDS)
-        self._metrics = PrefixDecoder(schemas, METRICS_FIELDS)
+        self._schemas = WriterSchemas(settings.registry)
+        self._records = PrefixDecoder(self._schemas, RECORD_FIELDS)
+        self._metrics = PrefixDecoder(self._schemas, METRICS_FIELDS)
         self._reader = TopicReader(
             settings.kafka,
             [*self._request_types, self._metrics_topic],
@@ -65,6 +65,7 @@ class TopicAuditor:
         self._stopping = threading.Event()
         self._drain_s = 0.0
         self._last_message_s = 0.0
+        self._taking = False
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="topic-auditor", daemon=True)
 
@@ -80,8 +81,8 @@ class TopicAuditor:
 
     @property
     def idle_s(self) -> float:
-        """Seconds since the last message, or since the start."""
-        return time.monotonic() - self._last_message_s
+        """Seconds since the last message was taken in, or since the start; 0 while some are."""
+        return 0.0 if self._taking else time.monotonic() - self._last_message_s
 
     @property
     def running(self) -> bool:
@@ -140,6 +141,7 @@ class TopicAuditor:
             self._failure = exc
         finally:
             self._reader.close()
+            self._schemas.close()
 
     def _drain(self, deadline_s: float) -> None:
         self._read_to(deadline_s, [self._metrics_topic])
@@ -162,11 +164,13 @@ class TopicAuditor:
         messages = self._reader.read(_BATCH, timeout_s)
         if not messages:
             return
-        self._last_message_s = time.monotonic()
+        self._taking = True
         decoded = [(message, self._decode(message)) for message in messages]
         with self._lock:
             for message, fields in decoded:
                 self._take(message, fields)
+        self._last_message_s = time.monotonic()
+        self._taking = False
 
     def _decode(self, message: Any) -> Mapping[str, Any] | PayloadError:
         decoder = self._metrics if message.topic() == self._metrics_topic else self._records
@@ -177,8 +181,8 @@ class TopicAuditor:
             except PayloadError as exc:
                 return exc
             except RegistryUnavailableError:
-                patience_s = self._drain_s if self._stopping.is_set() else self._patience_s
-                if patience_s is not None and time.monotonic() - asked_s >= patience_s:
+                limits = [self._patience_s, self._drain_s if self._stopping.is_set() else None]
+                if any(s is not None and time.monotonic() - asked_s >= s for s in limits):
                     raise
                 self._stopping.wait(_REGISTRY_PAUSE_S)
 

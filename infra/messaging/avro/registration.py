@@ -34,11 +34,13 @@ async def register_all(
                 if not register:
                     main[name] = group.create_task(_look_up(client, entry.subject, text))
                     continue
-                main[name] = group.create_task(_register(client, entry.subject, text, entry.compatibility))
+                main[name] = group.create_task(
+                    register_schema(client, entry.subject, text, entry.compatibility)
+                )
                 if topic_subjects:
                     for topic in entry.avro_topics(switched):
                         subject = f"{prefix}{topic}-value"
-                        group.create_task(_register(client, subject, text, entry.compatibility))
+                        group.create_task(register_schema(client, subject, text, entry.compatibility))
     except* RegistryError as errors:
         raise _first(errors) from errors
     ids = {name: task.result() for name, task in main.items()}
@@ -59,11 +61,14 @@ async def _look_up(client: SchemaRegistryClient, subject: str, text: str) -> int
         return None
 
 
-async def _register(client: SchemaRegistryClient, subject: str, text: str, compatibility: str) -> int:
-    """Set the level first, so that it already holds for this version.
+async def register_schema(client: SchemaRegistryClient, subject: str, text: str, compatibility: str) -> int:
+    """Register one schema under one subject with its compatibility, and return its id.
+
+    The level is set first, so that it already holds for this version.
 
     Registries that keep the level with the subject (Apicurio) know no subject before its first version: there
-    it is set after, which is as good, because a first version has nothing to be compatible with.
+    it is set after, which is as good, because a first version has nothing to be compatible with. Raises what
+    the client raises, naming the subject.
     """
     level_is_set = await client.compatibility(subject) == compatibility
     if not level_is_set:

@@ -28,9 +28,12 @@ _TRANSIENT_STATUS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class RegistryEndpoint:
-    """One URL of a registry: ``url`` without user information, ``authorization`` the header or None."""
+    """One URL of a registry: ``url`` without user information, ``authorization`` the header or None.
 
-    __slots__ = ("authorization", "url")
+    A loopback address is reached without a proxy, whatever the environment says.
+    """
+
+    __slots__ = ("authorization", "is_loopback", "url")
 
     def __init__(self, url: str, settings: RegistrySettings) -> None:
         try:
@@ -42,6 +45,7 @@ class RegistryEndpoint:
             raise SettingsError(
                 f"SCHEMA_REGISTRY_URL: {without_secrets(url)!r} is not http(s)://host[:port][/path]"
             )
+        self.is_loopback = host in ("localhost", "127.0.0.1", "::1")
         netloc = parts.netloc.rpartition("@")[2]
         self.url = urlunsplit((parts.scheme, netloc, parts.path.rstrip("/"), "", ""))
         self.authorization = _authorization(settings, parts.username, parts.password)
@@ -149,7 +153,8 @@ class RegistryHttp:
             raise SettingsError(
                 f"SCHEMA_REGISTRY_SSL_CA_LOCATION {self._ca!r} cannot be read as certificates: {exc}"
             ) from exc
-        return httpx2.AsyncClient(verify=context, timeout=self._timeout_s)
+        is_local = all(endpoint.is_loopback for endpoint in self.endpoints)
+        return httpx2.AsyncClient(verify=context, timeout=self._timeout_s, trust_env=not is_local)
 
 
 def _result(url: str, method: str, path: str, response: httpx2.Response) -> Any:

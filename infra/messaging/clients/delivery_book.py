@@ -33,12 +33,14 @@ class DeliveryFigures(msgspec.Struct, frozen=True):
     refused: int = 0
     """Not taken because the local queue was full; not part of ``produced``."""
     queue_max_messages: int = 0
+    failed_awaited: int = 0
+    """Of ``failed``, those whose caller awaited the report."""
 
 
 class Receipt:
     """The delivery callback that records of one window share; calling it settles one of them."""
 
-    __slots__ = ("_book", "closed", "on_delivery", "opened", "opened_s", "settled")
+    __slots__ = ("_book", "awaited", "closed", "on_delivery", "opened", "opened_s", "settled")
 
     def __init__(self, book: "DeliveryBook", on_delivery: OnDelivery | None, opened_s: float) -> None:
         self._book = book
@@ -47,6 +49,7 @@ class Receipt:
         self.opened = 0
         self.settled = 0
         self.closed = False
+        self.awaited = False
 
     def __call__(self, error: Any, message: Any) -> None:
         """One delivery report, in the polling thread."""
@@ -56,7 +59,7 @@ class Receipt:
             book.delivered += 1
         else:
             book.failed += 1
-            book.last_error = error
+            book.failed_awaited += self.awaited
         if self.on_delivery is not None:
             try:
                 self.on_delivery(error, message)
@@ -75,7 +78,7 @@ class DeliveryBook:
         self.refused = 0
         self.delivered = 0
         self.failed = 0
-        self.last_error: Any = None
+        self.failed_awaited = 0
         self.outstanding: OrderedDict[Receipt, None] = OrderedDict()
         self._current: dict[OnDelivery | None, Receipt] = {}
         self._window_s = float("-inf")
@@ -98,7 +101,7 @@ class DeliveryBook:
     def single_receipt(self, on_delivery: OnDelivery, now_s: float) -> Receipt:
         """A receipt for one record alone, for a caller who awaits it."""
         receipt = Receipt(self, on_delivery, now_s)
-        receipt.closed = True
+        receipt.closed = receipt.awaited = True
         self.outstanding[receipt] = None
         return receipt
 

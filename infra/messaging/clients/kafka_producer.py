@@ -225,6 +225,7 @@ class KafkaProducer:
             all_brokers_down=self._link.all_brokers_down,
             refused=book.refused,
             queue_max_messages=int(self._config.get("queue.buffering.max.messages", 100_000)),
+            failed_awaited=book.failed_awaited,
         )
 
     # -- inside ----------------------------------------------------------------------------------------

@@ -1,0 +1,37 @@
+"""What ``connect`` and ``disconnect`` share: their arguments and how outcomes are shown."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+import typer
+
+from infra.commandline.console import complain
+from infra.commandline.outcome_wait import SymbolOutcome
+
+EXCHANGE = Annotated[str, typer.Argument(help="Such as upbit or binance.")]
+REQUEST_TYPE = Annotated[str, typer.Argument(metavar="TYPE", help="ticker, trade or orderbook.")]
+
+
+def print_outcomes(
+    outcomes: Sequence[SymbolOutcome], expected: int | None, *, as_json: bool, timeout_s: float
+) -> None:
+    """A line an outcome; ends with status 1 when one is bad or missing."""
+    if as_json:
+        typer.echo(msgspec.json.encode(outcomes).decode())
+    else:
+        for outcome in outcomes:
+            name = outcome.symbol or "(the whole command)"
+            if outcome.ok:
+                typer.echo(f"{name}: {outcome.text}")
+            else:
+                typer.echo(f"{name}: {outcome.code}: {outcome.text}")
+    refused_whole = any(not o.ok and o.symbol is None for o in outcomes)
+    missing = not outcomes or (expected is not None and len(outcomes) < expected and not refused_whole)
+    if missing:
+        complain(
+            f"{len(outcomes)} of {expected if expected is not None else 'at least 1'} outcomes within "
+            f"{timeout_s:g} s; is a gateway running with this Kafka and GATEWAY_PREFIX?"
+        )
+    if missing or any(not outcome.ok for outcome in outcomes):
+        raise typer.Exit(1)

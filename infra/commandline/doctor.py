@@ -1,0 +1,98 @@
+"""``gateway doctor``: settings, broker, registry, Redis, topics: what is wrong and what to do."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from core.errors import GatewayError
+from core.events import without_secrets
+from infra.cache.cache_client import RedisConnectionManager
+from infra.commandline.console import AsJson, EnvFile, errors_in_one_line
+from infra.messaging.avro.registration import register_all
+from infra.messaging.avro.schema_registry import SchemaRegistryClient
+from infra.messaging.topics import TopicAdmin
+from infra.settings import Settings, load_settings
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """The state of one part: ``ok``, ``warning`` (the gateway works without) or ``wrong``."""
+
+    part: str
+    state: str
+    says: str
+
+
+def register(app: typer.Typer) -> None:
+    """Add the sub-command."""
+    app.command("doctor")(doctor)
+
+
+def doctor(as_json: AsJson = False, env_file: EnvFile = None) -> None:
+    """Look at everything a gateway needs, change nothing, and say what is wrong and what to do.
+
+    Exit status 0: a gateway would work. 1: it would not.
+    """
+    with errors_in_one_line():
+        settings = load_settings(env_file)
+        findings = asyncio.run(_examine(settings))
+    if as_json:
+        typer.echo(msgspec.json.encode(findings).decode())
+    else:
+        table = Table("part", "state", "what it says")
+        for finding in findings:
+            table.add_row(finding.part, finding.state, finding.says)
+        Console().print(table)
+    if any(finding.state == "wrong" for finding in findings):
+        raise typer.Exit(1)
+
+
+async def _examine(settings: Settings) -> list[Finding]:
+    found = [Finding("settings", "ok", "all valid")]
+    found.extend(await asyncio.gather(_kafka(settings), _registry(settings), _redis(settings)))
+    return found
+
+
+async def _kafka(settings: Settings) -> Finding:
+    servers = settings.kafka.bootstrap_servers
+    try:
+        problems = await TopicAdmin(settings).problems()
+    except GatewayError as exc:
+        return Finding("kafka", "wrong", f"{exc.message}; start it, or set KAFKA_BOOTSTRAP_SERVERS")
+    if not problems:
+        return Finding("kafka", "ok", f"{servers} answers, all topics are as they should be")
+    passing = all("created at the next start" in problem for problem in problems)
+    return Finding("kafka", "warning" if passing else "wrong", "; ".join(problems))
+
+
+async def _registry(settings: Settings) -> Finding:
+    async with SchemaRegistryClient(settings.registry) as client:
+        try:
+            await register_all(client, prefix=settings.gateway.prefix, register=False)
+        except GatewayError as exc:
+            if exc.retriable:
+                return Finding("registry", "wrong", f"{exc.message}; start it, or set SCHEMA_REGISTRY_URL")
+            if settings.gateway.schema_register == "on":
+                return Finding(
+                    "registry", "warning", "it answers; schemas are missing and registered at the next start"
+                )
+            return Finding("registry", "wrong", exc.message)
+        return Finding("registry", "ok", f"{client.url} has every schema")
+
+
+async def _redis(settings: Settings) -> Finding:
+    manager = RedisConnectionManager()
+    address = without_secrets(settings.redis.effective_url())
+    try:
+        await manager.initialize(settings)
+        if manager.available:
+            return Finding("redis", "ok", f"{address} answers")
+    except GatewayError as exc:
+        return Finding("redis", "wrong", exc.message)
+    finally:
+        await manager.close()
+    said: Any = f"{address} does not answer; the gateway works without, on local state (REDIS_URL)"
+    return Finding("redis", "warning", said)

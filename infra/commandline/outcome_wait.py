@@ -1,0 +1,107 @@
+"""Publish a command and wait for its outcomes: one a symbol, or one for all."""
+
+import time
+import uuid
+from typing import Any
+
+import msgspec
+import orjson
+from confluent_kafka import KafkaException, Producer
+
+from core.errors import DeliveryError
+from infra.messaging.topic_reader import TopicReader
+from infra.settings import Settings
+
+_OUTCOME_TOPICS = ("ws.connect_success", "ws.disconnect_success", "ws.error")
+
+
+class SymbolOutcome(msgspec.Struct, frozen=True):
+    """What became of one symbol (None: of the whole command)."""
+
+    symbol: str | None
+    ok: bool
+    text: str
+    code: str | None = None
+
+
+def send_and_wait_for_outcomes(
+    settings: Settings,
+    topic: str,
+    command: dict[str, Any],
+    expected: int | None,
+    timeout_s: float,
+) -> list[SymbolOutcome]:
+    """Publish ``command`` (with a fresh correlation id unless it has one) and collect what follows from it.
+
+    Waits for ``expected`` outcomes; None waits until the first one, and then a moment for more. Raises
+    ``DeliveryError`` when Kafka does not take the command. What has no outcome in time is not in the answer.
+    """
+    command.setdefault("correlation_id", str(uuid.uuid4()))
+    reader = TopicReader(
+        settings.kafka,
+        [settings.gateway.topic(name) for name in _OUTCOME_TOPICS],
+        from_beginning=False,
+        patience_s=timeout_s,
+    )
+    try:
+        reader.open(min(10.0, timeout_s))
+        _publish(settings, settings.gateway.topic(topic), command)
+        return _collect(reader, command["correlation_id"], expected, timeout_s)
+    finally:
+        reader.close()
+
+
+def _publish(settings: Settings, topic: str, command: dict[str, Any]) -> None:
+    producer = Producer(
+        {
+            **settings.kafka.client_config(),
+            "enable.idempotence": True,
+            "message.timeout.ms": 10_000,
+            "log_level": 2,
+        }
+    )
+    failed: list[str] = []
+
+    def report(error: Any, _message: Any) -> None:
+        if error is not None:
+            failed.append(error.str())
+
+    target = command["target"]
+    key = f"{target['exchange']}|{target.get('region', '')}|{target['request_type']}"
+    try:
+        producer.produce(topic, orjson.dumps(command), key, on_delivery=report)
+    except KafkaException as exc:
+        raise DeliveryError(f"the command was not sent: {exc.args[0].str()}") from exc
+    left = producer.flush(12.0)
+    if left or failed:
+        raise DeliveryError(
+            f"the command was not taken by Kafka at {settings.kafka.bootstrap_servers}: "
+            f"{failed[0] if failed else 'no answer'}"
+        )
+
+
+def _collect(
+    reader: TopicReader, correlation_id: str, expected: int | None, timeout_s: float
+) -> list[SymbolOutcome]:
+    deadline_s = time.monotonic() + timeout_s
+    outcomes: list[SymbolOutcome] = []
+    while time.monotonic() < deadline_s:
+        for message in reader.read(100, 0.1):
+            event = orjson.loads(message.value())
+            if event["meta"].get("correlation_id") == correlation_id:
+                outcomes.append(_outcome(event))
+        if any(not o.ok and o.symbol is None for o in outcomes):
+            break
+        if expected is not None and len(outcomes) >= expected:
+            break
+        if expected is None and outcomes:
+            deadline_s = min(deadline_s, time.monotonic() + 1.0)
+    return outcomes
+
+
+def _outcome(event: dict[str, Any]) -> SymbolOutcome:
+    if event["action"] == "error":
+        body = event["error"]
+        context = event["meta"].get("raw_context") or {}
+        return SymbolOutcome(context.get("symbol"), False, body["error_message"]["message"], body["error_code"])
+    return SymbolOutcome(event.get("symbol"), True, event["action"])

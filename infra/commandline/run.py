@@ -1,0 +1,94 @@
+"""``gateway run``: one instance, until SIGTERM or Ctrl-C."""
+
+import asyncio
+import os
+import signal
+from typing import Annotated, Any
+
+import orjson
+import typer
+from dependency_injector import providers
+
+from infra.commandline.console import EnvFile, errors_in_one_line
+from infra.container import ApplicationContainer
+from infra.gateway import Gateway
+from infra.settings import Settings, load_settings
+from infra.telemetry.logs import set_up_logging
+
+
+def register(app: typer.Typer) -> None:
+    """Add the sub-command."""
+    app.command("run")(run)
+
+
+def run(
+    env_file: EnvFile = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Show the effective settings, secrets masked, and end.")
+    ] = False,
+) -> None:
+    """Run a gateway against Kafka, the Schema Registry and Redis of the settings.
+
+    SIGTERM and Ctrl-C drain and end with status 0; a second one forces the end.
+    """
+    with errors_in_one_line():
+        settings = load_settings(env_file)
+        if print_config:
+            typer.echo(orjson.dumps(effective(settings), option=orjson.OPT_INDENT_2).decode())
+            return
+        set_up_logging(settings.gateway.log_level, settings.gateway.log_format)
+        run_in_loop(_serve(settings))
+
+
+def effective(settings: Settings) -> dict[str, Any]:
+    """The settings by their environment names, secrets masked."""
+    shown: dict[str, Any] = {}
+    for section in (settings.kafka, settings.registry, settings.redis, settings.breaker, settings.gateway):
+        prefix = str(section.model_config.get("env_prefix", ""))
+        for name, value in section.model_dump(mode="json").items():
+            shown[f"{prefix}{name}".upper()] = value
+    return shown
+
+
+def run_in_loop(work: Any) -> None:
+    """Run a coroutine on uvloop where there is one."""
+    try:
+        import uvloop
+    except ImportError:  # Windows
+        asyncio.run(work)
+    else:
+        uvloop.run(work)
+
+
+def stop_on_signals(stopping: asyncio.Event) -> None:
+    """SIGTERM and SIGINT set ``stopping``; a second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stopping.is_set():
+            os._exit(1)
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+
+
+async def _serve(settings: Settings) -> None:
+    container = ApplicationContainer()
+    container.settings.override(providers.Object(settings))
+    gateway = Gateway(container)
+    stopping = asyncio.Event()
+    stop_on_signals(stopping)
+    starting = asyncio.create_task(gateway.start())
+    waiting = asyncio.create_task(stopping.wait())
+    await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if not starting.done():
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await gateway.stop()
+        return
+    if starting.exception() is not None:
+        await gateway.stop()
+        starting.result()
+    await gateway.run(stopping)

@@ -1,0 +1,199 @@
+"""The auditor on a broker and a registry: what is injected into the topics comes out of ``gateway verify``."""
+
+import json
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from core.errors import BrokerUnavailableError
+from infra.cli import app
+from infra.messaging.audit.topic_auditor import TopicAuditor
+from infra.services.tcp_ports import free_port
+from infra.settings import GatewaySettings, KafkaSettings, RegistrySettings, Settings
+from tests.integration.audit_feed import Feed, registry_in_a_thread
+from tests.kafka_mock import mock_cluster
+
+
+@pytest.fixture(scope="module")
+def registry_url():
+    with registry_in_a_thread() as url:
+        yield url
+
+
+@pytest.fixture
+def bootstrap():
+    with mock_cluster() as address:
+        yield address
+
+
+@pytest.fixture
+def feed(bootstrap, registry_url):
+    return Feed(bootstrap, registry_url)
+
+
+@pytest.fixture
+def gateway(bootstrap, registry_url, monkeypatch):
+    """Runs the command line against broker and registry."""
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", bootstrap)
+    monkeypatch.setenv("SCHEMA_REGISTRY_URL", registry_url)
+    monkeypatch.delenv("GATEWAY_PREFIX", raising=False)
+
+    def run(*words):
+        return CliRunner().invoke(app, [str(word) for word in words])
+
+    return run
+
+
+def settings(bootstrap, registry_url, prefix=""):
+    return Settings(
+        kafka=KafkaSettings(bootstrap_servers=bootstrap),
+        registry=RegistrySettings(url=registry_url),
+        gateway=GatewaySettings(prefix=prefix),
+    )
+
+
+def test_clean_topics_pass(gateway, feed):
+    feed.records("BTC-KRW", range(1, 501))
+    feed.records("ETH-KRW", range(1, 301))
+    feed.metrics([(7, "BTC-KRW", 1, 500), (7, "ETH-KRW", 1, 300)])
+    done = gateway("verify", "--until-idle", 0.5)
+    assert done.exit_code == 0, done.output
+    assert "800 records" in done.output
+    assert "nothing lost, doubled or out of order" in done.output
+
+
+@pytest.mark.parametrize(
+    ("sequences", "last", "field"),
+    [
+        ([1, 2, 4], 4, "lost"),
+        ([1, 2, 3], 4, "lost"),
+        ([1, 2, 2, 3], 3, "doubled"),
+        ([1, 3, 2], 3, "out_of_order"),
+    ],
+)
+def test_one_faulty_record_ends_with_1(gateway, feed, sequences, last, field):
+    feed.records("BTC-KRW", sequences)
+    feed.metrics([(7, "BTC-KRW", 1, last)])
+    done = gateway("verify", "--until-idle", 0.5, "--json")
+    assert done.exit_code == 1, done.output
+    report = json.loads(done.stdout)
+    assert report["totals"][field] == 1
+    others = {"lost", "doubled", "out_of_order"} - {field}
+    assert all(report["totals"][other] == 0 for other in others)
+
+
+def test_a_message_that_is_no_record_ends_with_1(gateway, feed):
+    feed.records("BTC-KRW", [1, 2])
+    feed.raw("realtime.ticker", "upbit|BTC-KRW", b"{}")
+    feed.raw("realtime.ticker", "upbit|BTC-KRW", b"\x00\x00\x00\xff\xff123")
+    feed.producer.flush(30)
+    done = gateway("verify", "--until-idle", 0.5, "--json")
+    assert done.exit_code == 1
+    report = json.loads(done.stdout)
+    assert report["undecodable_count"] == 2
+    assert report["totals"]["records"] == 2
+
+
+def log_line(ts, connection=1, kind="realtime"):
+    return json.dumps(
+        {
+            "connection": connection,
+            "exchange": "upbit",
+            "request_type": "ticker",
+            "symbol": "BTC-KRW",
+            "exchange_symbol": "KRW-BTC",
+            "exchange_ts_ms": ts,
+            "kind": kind,
+            "n": 1,
+        }
+    )
+
+
+def test_the_simulators_log_is_compared(gateway, feed, tmp_path):
+    feed.records("BTC-KRW", range(1, 6))
+    log = tmp_path / "sent.jsonl"
+    log.write_text("".join(log_line(n * 10) + "\n" for n in range(1, 6)) + '{"cut')
+    words = ("verify", "--until-idle", 0.5, "--simulator-log", log)
+    assert gateway(*words, "--exact").exit_code == 0
+    log.write_text("".join(log_line(n * 10) + "\n" for n in range(1, 7)))
+    assert gateway(*words).exit_code == 0
+    assert gateway(*words, "--exact").exit_code == 1
+    log.write_text("".join(log_line(ts) + "\n" for ts in (10, 20, 25, 30, 40, 50)))
+    done = gateway(*words)
+    assert done.exit_code == 1
+    assert "1 frames never became records" in done.output
+    log.write_text("no json\n")
+    done = gateway(*words)
+    assert done.exit_code == 2
+    assert "line 1" in done.stderr
+
+
+def test_topics_that_appear_later_are_read_from_their_beginning(bootstrap, registry_url):
+    auditor = TopicAuditor(settings(bootstrap, registry_url, "later."), from_beginning=False)
+    auditor.start()
+    assert "later.realtime.ticker" in auditor.absent
+    feed = Feed(bootstrap, registry_url, prefix="later.")
+    feed.records("BTC-KRW", range(1, 101))
+    feed.metrics([(7, "BTC-KRW", 1, 100)])
+    deadline_s = time.monotonic() + 20
+    while auditor.records < 100:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+    auditor.stop()
+    report = auditor.report()
+    assert report.ok
+    assert report.totals.before_reading == 0
+    assert report.totals.tails["proven"] == 1
+
+
+def test_following_holds_earlier_records_not_to_be_lost(bootstrap, registry_url, feed):
+    feed.records("BTC-KRW", range(1, 101))
+    auditor = TopicAuditor(settings(bootstrap, registry_url), from_beginning=False)
+    auditor.start()
+    feed.records("BTC-KRW", range(101, 151))
+    auditor.stop()
+    report = auditor.report()
+    assert report.ok
+    assert (report.totals.records, report.totals.before_reading) == (50, 100)
+
+
+def test_no_records_prove_nothing(gateway):
+    done = gateway("verify", "--until-idle", 0.2)
+    assert done.exit_code == 1
+    assert "GATEWAY_PREFIX" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--from-beginning", "--follow"),
+        ("--seconds", "1", "--until-idle", "1"),
+        ("--exact",),
+        ("--simulator-log", "no-such-file"),
+        ("--topics", "ws.error"),
+        ("--env-file", "no-such-file"),
+        ("--nonsense",),
+    ],
+)
+def test_wrong_use_ends_with_2(gateway, words):
+    assert gateway("verify", *words).exit_code == 2
+
+
+def test_an_absent_broker_is_one_line_and_no_hang(registry_url):
+    port = free_port()
+    auditor = TopicAuditor(settings(f"127.0.0.1:{port}", registry_url))
+    begin_s = time.monotonic()
+    with pytest.raises(BrokerUnavailableError, match=str(port)):
+        auditor.start(timeout_s=1)
+    assert time.monotonic() - begin_s < 10
+
+
+def test_an_absent_registry_is_one_line_and_no_hang(gateway, feed, monkeypatch):
+    monkeypatch.setattr("infra.commandline.verify._PATIENCE_S", 1.0)
+    monkeypatch.setenv("SCHEMA_REGISTRY_URL", f"http://127.0.0.1:{free_port()}")
+    feed.records("BTC-KRW", [1])
+    done = gateway("verify", "--until-idle", 0.5)
+    assert done.exit_code == 1
+    assert "registry" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

@@ -1,0 +1,183 @@
+"""The registry client against registries that are away, hang, refuse, or are none."""
+
+import asyncio
+import contextlib
+import time
+
+import pytest
+
+from core.errors import RegistryError, RegistryUnavailableError, SettingsError
+from infra.embedded.registry import EmbeddedRegistry
+from infra.messaging.avro.schema_evolution import incompatibilities
+from infra.messaging.avro.schema_registry import SchemaRegistryClient
+from infra.settings import RegistrySettings
+
+
+@contextlib.asynccontextmanager
+async def raw_server(answer: bytes | None):
+    """A server that answers every connection with ``answer``, or never."""
+    taken = []
+
+    async def serve(reader, writer):
+        taken.append(writer)
+        await reader.readuntil(b"\r\n\r\n")
+        if answer is not None:
+            writer.write(answer)
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", taken
+    finally:
+        server.close()
+        for writer in taken:
+            writer.close()
+
+
+@pytest.fixture
+async def embedded():
+    async with EmbeddedRegistry(incompatibilities) as registry:
+        yield registry
+
+
+def http(status: str, body: str = "") -> bytes:
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+async def free_url() -> str:
+    server = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    server.close()
+    await server.wait_closed()
+    return f"http://127.0.0.1:{port}"
+
+
+async def test_away_names_the_url_and_is_retriable():
+    url = await free_url()
+    with_secret = url.replace("://", "://user:hunter2@")
+    async with SchemaRegistryClient(RegistrySettings(url=with_secret)) as client:
+        assert client.url == url
+        with pytest.raises(RegistryUnavailableError) as caught:
+            await client.subjects()
+    assert url in caught.value.message
+    assert caught.value.retriable
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_a_hung_registry_ends_in_time_and_never_stalls_the_loop():
+    async with raw_server(None) as (url, taken):
+        worst = 0.0
+
+        async def watch():
+            nonlocal worst
+            while True:
+                before = time.perf_counter()
+                await asyncio.sleep(0)
+                worst = max(worst, time.perf_counter() - before)
+
+        async with SchemaRegistryClient(RegistrySettings(url=url, timeout_s=0.2)) as client:
+            began = time.perf_counter()
+            watcher = asyncio.create_task(watch())
+            with pytest.raises(RegistryUnavailableError, match=r"did not answer within 0\.2 s"):
+                await client.subjects()
+            watcher.cancel()
+        assert time.perf_counter() - began < 5
+        assert worst < 0.25, "the loop stood still"
+        assert len(taken) == 2
+
+
+async def test_the_next_url_is_asked(embedded):
+    away = await free_url()
+    async with raw_server(http("503 Service Unavailable")) as (broken, taken):
+        settings = RegistrySettings(url=f"{away}, {broken},{embedded.url}")
+        async with SchemaRegistryClient(settings) as client:
+            assert await client.subjects() == []
+    assert len(taken) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (http("200 OK", "<html>"), "does not answer like a schema registry"),
+        (http("200 OK", '{"x": 1}'), "does not answer like a schema registry"),
+        (http("404 Not Found", "nope"), "is not a schema registry"),
+        (http("401 Unauthorized", '{"message": "who?"}'), "refuses the credentials"),
+        (http("422 Unprocessable", '{"error_code": 42201, "message": "bad"}'), r"\(422\): bad"),
+        (http("301 Moved", ""), r"\(301\)"),
+    ],
+)
+async def test_wrong_answers_are_not_retried(answer, said):
+    async with raw_server(answer) as (url, taken), SchemaRegistryClient(RegistrySettings(url=url)) as client:
+        with pytest.raises(RegistryError, match=said) as caught:
+            await client.subjects()
+    assert not caught.value.retriable
+    assert len(taken) == 1
+
+
+async def test_ids_are_kept_for_good(embedded):
+    async with SchemaRegistryClient(RegistrySettings(url=embedded.url)) as client:
+        schema_id = await client.register("s", '"string"')
+        await embedded.stop()
+        assert await client.schema_by_id(schema_id) == '"string"'
+        assert await client.register("s", '"string"') == schema_id
+        with pytest.raises(RegistryUnavailableError):
+            await client.schema_by_id(schema_id + 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "user_info", "expected"),
+    [
+        ({"basic_auth": "user:p:w"}, "", "Basic dXNlcjpwOnc="),
+        ({}, "user:p%3Aw@", "Basic dXNlcjpwOnc="),
+        ({"bearer_token": "abc"}, "", "Bearer abc"),
+        ({}, "", None),
+    ],
+)
+async def test_credentials_are_sent(settings, user_info, expected):
+    seen = []
+    received = asyncio.Event()
+
+    async def serve(reader, writer):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        seen.extend(line for line in head.split("\r\n") if line.lower().startswith("authorization"))
+        writer.write(http("200 OK", "[]"))
+        writer.close()
+        received.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://{user_info}127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with SchemaRegistryClient(RegistrySettings(url=url, **settings)) as client:
+        assert await client.subjects() == []
+        await received.wait()
+    server.close()
+    assert seen == ([] if expected is None else [f"Authorization: {expected}"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"url": "localhost:8081"}, "is not http"),
+        ({"url": "ftp://x"}, "is not http"),
+        ({"url": " , "}, "names no URL"),
+        ({"url": "http://x", "basic_auth": "nocolon"}, "is not user:password"),
+    ],
+)
+def test_wrong_settings_fail_when_built(settings, said):
+    with pytest.raises(SettingsError, match=said):
+        SchemaRegistryClient(RegistrySettings(**settings))
+
+
+async def test_certificates_that_cannot_be_read(tmp_path):
+    missing = str(tmp_path / "none.pem")
+    settings = RegistrySettings(url="https://127.0.0.1:1", ssl_ca_location=missing)
+    async with SchemaRegistryClient(settings) as client:
+        with pytest.raises(SettingsError, match="SCHEMA_REGISTRY_SSL_CA_LOCATION"):
+            await client.subjects()
+
+
+async def test_a_closed_client_says_so():
+    client = SchemaRegistryClient(RegistrySettings(url="http://127.0.0.1:1"))
+    await client.close()
+    await client.close()
+    with pytest.raises(RegistryError, match="closed"):
+        await client.subjects()

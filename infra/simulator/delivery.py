@@ -18,7 +18,7 @@ REQUEST_TYPES = frozenset(RequestType)
 class SimulatorStats(msgspec.Struct, kw_only=True):
     """Counts since the start.
 
-    ``connections``: open now; ``connections_total``: ever opened. ``updates``: steps of the markets; each is
+    ``connections``: open now; ``connections_total``: ever opened. ``updates``: made at the rate; each is
     one frame for every connection subscribed to it. ``frames_sent``: data frames written, snapshots included,
     rubbish not; ``frames_by_symbol``: the same by canonical symbol. ``refused``: opening handshakes answered
     with an HTTP error. ``too_slow``: connections cut because they did not read. ``replays_finished``:

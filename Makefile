@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 SECONDS ?=
 RATE ?=
 
-.PHONY: demo test lint faults bench bench-session clean
+.PHONY: demo test lint faults bench bench-session bench-codec clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/gateway demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RATE),--rate $(RATE))
@@ -25,6 +25,9 @@ faults: $(VENV)/.dev
 
 bench-session: $(VENV)/.demo
 	@$(BIN)/python -m benchmarks.session
+
+bench-codec: $(VENV)/.demo
+	@$(BIN)/python -m benchmarks.codec
 
 clean:
 	rm -rf $(VENV)

@@ -107,7 +107,6 @@ class StreamOrchestrator:
     def assigned(self, partition: int) -> None:
         """A partition is ours; its facts follow from the first on. Streams that still run there go on."""
         self._owned[partition] = _Owned({})
-        _log.info("partition assigned", partition=partition)
 
     def fact(self, partition: int, offset: int, fact: Fact) -> None:
         """The next fact of a partition of ours."""
@@ -146,11 +145,13 @@ class StreamOrchestrator:
 
     async def revoked(self, partitions: Iterable[int]) -> None:
         """Others will own these: close their streams and wait until that is done."""
+        partitions = sorted(partitions)
+        if partitions:
+            _log.info("partitions given up", partitions=partitions)
         for partition in partitions:
             self._owned.pop(partition, None)
             for key in [k for k, p in self._partition_of.items() if p == partition]:
                 self._drop(key)
-            _log.info("partition given up", partition=partition)
         await self._finish_ended()
 
     async def lost(self, partitions: Iterable[int], *, brokers_answer: bool) -> None:

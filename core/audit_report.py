@@ -1,5 +1,6 @@
 """What the auditor found, as plain data: ``msgspec.json.encode`` makes it JSON."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 import msgspec
@@ -171,3 +172,29 @@ class AuditReport(msgspec.Struct, frozen=True):
     deleted: list[Deleted]
     source: SourceReport | None
     ok: bool
+
+
+def size(ranges: Sequence[Range]) -> int:
+    """How many integers lie in some disjoint ranges."""
+    return sum(last - first + 1 for first, last in ranges)
+
+
+def totals_of(
+    sessions: Sequence[SessionReport], records: int, metrics_events: int, minutes_checked: int
+) -> Totals:
+    """Add up the sessions."""
+    tracks = [track for session in sessions for track in session.tracks]
+    return Totals(
+        records=records,
+        sessions=len(sessions),
+        symbols=len({(session.scope, track.symbol) for session in sessions for track in session.tracks}),
+        lost=sum(size(track.missing) + size(track.tail_missing) for track in tracks),
+        shed=sum(size(track.shed) for track in tracks),
+        before_reading=sum(track.before_reading for track in tracks),
+        doubled=sum(track.doubled_count for track in tracks),
+        out_of_order=sum(track.out_of_order for track in tracks),
+        scattered=sum(len(track.partitions) > 1 for track in tracks),
+        metrics_events=metrics_events,
+        minutes_checked=minutes_checked,
+        tails={str(state): sum(track.tail is state for track in tracks) for state in Tail},
+    )

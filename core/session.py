@@ -86,6 +86,7 @@ class StreamSession:
         self._outbox: list[Outgoing] = []
         self._notices: list[Notice | Stale] = []
         self._heard = False
+        self._served_s = now_s
         self.pending = False
 
     @property
@@ -165,6 +166,7 @@ class StreamSession:
 
     def on_time(self, now_s: float) -> None:
         """Do what is due by now: messages held back by the exchange's rate, probes, refusals by silence."""
+        self._excuse(now_s)
         if self._heard:
             self._heard = False
             self._liveness.heard(now_s)
@@ -269,6 +271,19 @@ class StreamSession:
         track.confirmed = confirmed
         track.active = track.active and confirmed
         return self._unconfirmed.pop(track.exchange_symbol, None) is not None
+
+    def _excuse(self, now_s: float) -> None:
+        """Time in which nobody served this session does not count against the exchange.
+
+        Reading may have been paused, or the process may have stood still: what answers the subscription can
+        still lie in the socket.
+        """
+        stood_s = now_s - self._served_s - 2 * _TICK_S
+        self._served_s = now_s
+        if stood_s > 0:
+            for track in self._unconfirmed.values():
+                if track.asked_s is not None:
+                    track.asked_s = min(now_s, track.asked_s + stood_s)
 
     def _refuse_silent(self, now_s: float) -> None:
         """Give up symbols without a frame, once the connection has shown life after their time was over."""

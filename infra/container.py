@@ -12,6 +12,7 @@ from typing import Any, cast
 from confluent_kafka import Consumer
 from dependency_injector import containers, providers
 
+from application.backpressure import BACKPRESSURE_TOPIC, BackpressureWatch
 from application.orchestrator import StreamOrchestrator
 from application.outcomes import OutcomeWriter
 from application.ports import AtomicWriter, Clock, ConnectionSpecStore, Connector, EventProducer, RecordSink
@@ -158,6 +159,7 @@ def _event_producers(control: EventProducer, error: EventProducer) -> Mapping[st
         DLQ_TOPIC: control,
         "ws.connect_success": control,
         "ws.disconnect_success": control,
+        BACKPRESSURE_TOPIC: control,
     }
 
 
@@ -246,6 +248,18 @@ def _orchestrator(
         profiles=PROFILES,
         clock=clock,
         session_timeout_s=settings.kafka.session_timeout_ms / 1000,
+    )
+
+
+def _backpressure(
+    data: CircuitBreakerProducer, reporter: ErrorReporter, clock: Clock, settings: Settings
+) -> BackpressureWatch:
+    return BackpressureWatch(
+        data.name,
+        lambda: data.inner.figures().in_flight,
+        settings.kafka.queue_max_messages,
+        reporter,
+        clock,
     )
 
 
@@ -342,6 +356,7 @@ class ApplicationLayerContainer(containers.DeclarativeContainer):
     orchestrator: Any = AsyncSingleton(
         _orchestrator, messaging.writer_for, outcomes, stream_parts, clock, settings
     )
+    backpressure: Any = AsyncSingleton(_backpressure, messaging.data_producer, reporter, clock, settings)
     upkeep: Any = AsyncSingleton(
         _upkeep, orchestrator, messaging.metrics_producer, connections, clock, settings
     )

@@ -3,12 +3,13 @@
 Written after Upbit's documentation (read 2026-11): "WebSocket 사용 및 에러 안내", "현재가 (Ticker)",
 "체결 (Trade)", "호가 (Orderbook)" and "요청 수 제한 (Rate Limits)" under docs.upbit.com/kr/reference.
 
-- A request is a JSON list: ticket, types with their codes, format. A new request replaces the former one, so
-  every request lists all codes, and brings a snapshot of each.
+- A request is a JSON list: ticket, types with their codes, format. A new request replaces the former one
+  (reported in ccxt's pull request 26954, where all subscriptions are sent again for that reason), so every
+  request lists all codes, and brings a snapshot of each.
 - Frames are binary and hold JSON, with long keys (``DEFAULT``) or short ones (``SIMPLE``). The type stands in
   ``type`` or ``ty``; an order book frame is always the whole book of up to 30 levels a side.
-- Codes that Upbit does not list are met with silence; what is wrong with a request as a whole comes as
-  ``{"error": {"name", "message"}}``.
+- What is wrong with a request as a whole comes as ``{"error": {"name", "message"}}``. No error is documented
+  for a code that Upbit does not list, and a listed one always gets its snapshot: silence is a refusal.
 - The text ``PING`` is answered by ``{"status": "UP"}``, then repeated every 10 s. An idle connection is
   closed after 120 s.
 """

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.table import Table
 
-from core.audit_report import AuditReport, SessionReport, SourceReport, Tail, TrackReport
+from core.audit_report import AuditReport, SessionReport, SourceReport, Tail, TrackReport, size
 from core.ranges import Range
 
 _MAX_LINES = 20
@@ -81,10 +81,10 @@ def _row(session: SessionReport) -> list[str]:
         str(session.session_id),
         f"{len(tracks):,}",
         f"{session.records:,}",
-        f"{sum(_size(t.missing) + _size(t.tail_missing) for t in tracks):,}",
+        f"{sum(size(t.missing) + size(t.tail_missing) for t in tracks):,}",
         f"{sum(t.doubled_count for t in tracks):,}",
         f"{sum(t.out_of_order for t in tracks):,}",
-        f"{sum(_size(t.shed) for t in tracks):,}",
+        f"{sum(size(t.shed) for t in tracks):,}",
         ", ".join(f"{n:,} {_TAIL_TEXT[state]}" for state, n in tails.items() if n),
     ]
 
@@ -188,7 +188,3 @@ def _limited(lines: list[str]) -> list[str]:
 def _ranges(ranges: Sequence[Range]) -> str:
     shown = ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in ranges[:5])
     return shown if len(ranges) <= 5 else f"{shown} and {len(ranges) - 5:,} more ranges"
-
-
-def _size(ranges: Sequence[Range]) -> int:
-    return sum(last - first + 1 for first, last in ranges)

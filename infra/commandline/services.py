@@ -2,10 +2,12 @@
 
 import contextlib
 import json
+import os
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -67,7 +69,7 @@ def services(
         redis_port=ports.get("redis", 0),
         say=_say,
     )
-    with _signals_as_interrupt():
+    with _signals_as_interrupt(stack):
         try:
             stack.start(timeout_s)
             _print_addresses(stack, as_json)
@@ -79,7 +81,7 @@ def services(
         except OSError as exc:
             _fail(ServiceError(f"the services cannot be started: {exc}"))
         finally:
-            _end(stack)
+            stack.stop()
 
 
 def _part_names(only: str) -> tuple[str, ...]:
@@ -129,25 +131,33 @@ def _fail(exc: ServiceError) -> None:
     raise typer.Exit(1)
 
 
-def _end(stack: ServiceStack) -> None:
-    try:
-        stack.stop()
-    except KeyboardInterrupt:
-        # A second Ctrl-C: no more patience.
-        stack.kill()
-
-
 def _say(line: str) -> None:
     typer.echo(line, err=True)
 
 
 @contextlib.contextmanager
-def _signals_as_interrupt() -> Iterator[None]:
-    """SIGTERM and a closed terminal end like Ctrl-C."""
+def _signals_as_interrupt(stack: ServiceStack) -> Iterator[None]:
+    """The first Ctrl-C, SIGTERM or closed terminal raises ``KeyboardInterrupt``, a second one forces the end.
+
+    The second only sends SIGKILL to the servers, so that the stopping which it interrupts goes on and finds
+    them gone.
+    """
+    interrupted = False
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        nonlocal interrupted
+        if not interrupted:
+            interrupted = True
+            raise KeyboardInterrupt
+        for part in stack.parts:
+            if (pid := part.pid) is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
     numbers = [signal.SIGINT, signal.SIGTERM]
     if hasattr(signal, "SIGHUP"):
         numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:

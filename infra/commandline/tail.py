@@ -14,27 +14,11 @@ from infra.commandline.console import AsJson, EnvFile, complain, errors_in_one_l
 from infra.messaging.avro.writer_schemas import WriterSchemas
 from infra.messaging.message_decoding import MessageDecoder
 from infra.messaging.topic_reader import TopicReader
+from infra.messaging.topics import topic_table
 from infra.settings import Settings, load_settings
 
 _PATIENCE_S = 10.0
 _MAX_LINE = 2_000
-KNOWN_TOPICS = frozenset(
-    {
-        "ws.command",
-        "ws.disconnection",
-        "ws.streams",
-        "ws.connect_success",
-        "ws.disconnect_success",
-        "ws.error",
-        "ws.dlq",
-        "ws.metrics",
-        "ws.backpressure.events",
-        "realtime.ticker",
-        "realtime.trade",
-        "realtime.orderbook",
-    }
-)
-"""The gateway's own topics, which ``GATEWAY_PREFIX`` goes before."""
 
 
 def register(app: typer.Typer) -> None:
@@ -89,7 +73,9 @@ def tail(
 
 
 def _full_name(topic: str, settings: Settings) -> str:
-    return settings.gateway.topic(topic) if topic in KNOWN_TOPICS else topic
+    """The gateway's own topics have its prefix before them, all others are as they are."""
+    known = {spec.name for spec in topic_table(settings.gateway)}
+    return settings.gateway.topic(topic) if topic in known else topic
 
 
 def _messages(reader: TopicReader, key: str | None, deadline_s: float | None) -> Iterator[Any]:

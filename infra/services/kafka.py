@@ -110,7 +110,7 @@ class KafkaBroker(ServicePart):
         class_path = self._artifacts.class_path(f"kafka-{KAFKA_VERSION}", _COORDINATES)
         self._java = [
             str(java),
-            *java_options(heap_mb=self._heap_mb, short_lived=self._short_lived),
+            *java_options(heap_mb=self._heap_mb, quick_start=self._short_lived),
             "-Dorg.slf4j.simpleLogger.showDateTime=true",
             "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
             # Every start would print some hundred lines of effective settings.

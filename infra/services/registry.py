@@ -17,7 +17,8 @@ _API = "/apis/ccompat/v7"
 
 
 class SchemaRegistry(ServicePart):
-    """One Schema Registry that keeps its schemas in a file of ``data_dir``; options as ``KafkaBroker``'s."""
+    """One Schema Registry that keeps its schemas in a file of ``data_dir``; ``heap_mb`` bounds
+    its heap (MiB)."""
 
     name: ClassVar[str] = "registry"
 
@@ -28,12 +29,10 @@ class SchemaRegistry(ServicePart):
         artifacts: MavenArtifacts,
         port: int = 0,
         heap_mb: int = 256,
-        short_lived: bool = False,
     ) -> None:
         super().__init__(data_dir=data_dir, port=port)
         self._artifacts = artifacts
         self._heap_mb = heap_mb
-        self._short_lived = short_lived
         self._java: list[str] = []
 
     @property
@@ -73,7 +72,7 @@ class SchemaRegistry(ServicePart):
         }
         self._java = [
             str(java),
-            *java_options(heap_mb=self._heap_mb, short_lived=self._short_lived),
+            *java_options(heap_mb=self._heap_mb, quick_start=True),
             *(f"-D{name}={value}" for name, value in properties.items()),
             "-jar",
             str(folder / "quarkus-run.jar"),

@@ -91,7 +91,8 @@ def make_stack(
 ) -> ServiceStack:
     """The parts called ``names``, with their programs under ``cache_dir`` and their data under ``data_dir``.
 
-    A port of 0 is chosen; nothing starts yet. ``short_lived``: start quicker, run slower, for tests.
+    A port of 0 is chosen; nothing starts yet. ``short_lived``: a broker that starts
+    quicker and runs slower, for tests.
     """
     artifacts = MavenArtifacts(cache_dir / "programs", say)
     wanted = set(names)
@@ -103,11 +104,7 @@ def make_stack(
             )
         )
     if "registry" in wanted:
-        parts.append(
-            SchemaRegistry(
-                data_dir=data_dir / "registry", artifacts=artifacts, port=registry_port, short_lived=short_lived
-            )
-        )
+        parts.append(SchemaRegistry(data_dir=data_dir / "registry", artifacts=artifacts, port=registry_port))
     if "redis" in wanted:
         parts.append(RedisServer(data_dir=data_dir / "redis", artifacts=artifacts, port=redis_port))
     return ServiceStack(parts, say)

@@ -12,7 +12,9 @@ import fastavro
 import httpx2
 import pytest
 from confluent_kafka.schema_registry import AsyncSchemaRegistryClient, Schema
+from confluent_kafka.schema_registry import SchemaRegistryClient as ConfluentClient
 from confluent_kafka.schema_registry._async.avro import AsyncAvroDeserializer
+from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from core.errors import RegistryError, SchemaIncompatibleError, SchemaNotFoundError
@@ -20,6 +22,8 @@ from core.records import BookKind, Level, OrderBook, Side, StreamType, Ticker, T
 from infra.messaging.avro.codec.record_codec import RecordCodec
 from infra.messaging.avro.registration import register_all
 from infra.messaging.avro.schema_registry import SchemaRegistryClient
+from infra.messaging.avro.serializers import AvroDeserializer as OurDeserializer
+from infra.messaging.avro.serializers import AvroSerializer as OurSerializer
 from infra.messaging.schemas.schema_loader import SchemaLoader
 from infra.settings import RegistrySettings
 
@@ -208,6 +212,27 @@ class SchemaRegistryContract:
                 assert read == expected
                 parsed = fastavro.parse_schema(loader.schema(_schema_name(message)))
                 assert fastavro.schemaless_reader(io.BytesIO(framed[5:]), parsed, None) == expected
+
+    async def test_confluents_serializer_and_ours_read_each_other(self, client, registry_url):
+        """Also the official synchronous pair, with its default way to find the subject."""
+        message = Trade("upbit", "korea", "BTC-KRW", "KRW-BTC", 5, 6, 7, 8, 1.5, 0.25, Side.BUY, "x")
+        topic = f"t{uuid.uuid4().hex}"
+        context = SerializationContext(topic, MessageField.VALUE)
+        text = SchemaLoader().text("trade_data")
+
+        def official() -> tuple[bytes, object]:
+            with ConfluentClient({"url": registry_url}) as confluent:
+                framed = AvroSerializer(confluent, text)(_plain(message), context)
+                return framed, AvroDeserializer(confluent)(framed, context)
+
+        framed, read = await asyncio.to_thread(official)
+        assert read == _plain(message)
+        assert await OurDeserializer(client).deserialize_async(framed) == _plain(message)
+        subject = f"{topic}-value"
+        ours = await OurSerializer("trade_data", client, subject=subject, register=False).serialize_async(
+            message
+        )
+        assert ours == framed
 
     async def test_many_instances_may_register_at_once(self, registry_url, subject, name):
         async def once() -> int:

@@ -164,6 +164,15 @@ def test_minute_totals_are_counted_again():
     assert (mismatch.symbol, mismatch.metrics, mismatch.counted) == ("BTC-KRW", 49, 50)
 
 
+def test_what_is_given_up_after_its_minute_was_reported_is_taken_out_again():
+    auditor = Auditor()
+    put(auditor, [1, 2, 4])
+    auditor.metrics(metrics([(7, 1, 4)]))
+    assert not auditor.report().ok
+    auditor.metrics(metrics([], total=-1, shed=[(7, 3, 3)]))
+    assert auditor.report().ok
+
+
 def test_a_minute_reported_in_two_parts_adds_up():
     auditor = Auditor()
     put(auditor, range(1, 51))
@@ -179,7 +188,7 @@ def test_settled_minutes_are_forgotten_and_still_counted():
         at_us = T0_US + minute * MINUTE_US
         put(auditor, range(minute * 10 + 1, minute * 10 + 11), at_us=at_us)
         auditor.metrics(metrics([(7, minute * 10 + 1, minute * 10 + 10)], minute_us=at_us))
-    assert len(auditor._scopes["upbit|korea|ticker"].counted) <= 6
+    assert auditor._recounts["upbit|korea|ticker"].kept_minutes <= 6
     report = auditor.report()
     assert report.ok
     assert report.totals.minutes_checked == 30

@@ -204,3 +204,64 @@ def test_a_first_byte_that_is_not_zero_and_too_few_bytes():
         schema_id_of(b'{"a": 1}')
     with pytest.raises(PayloadError, match="3 bytes are too short"):
         schema_id_of(b"\0\0\0")
+
+
+@pytest.mark.parametrize(
+    ("schema", "raw", "said"),
+    [
+        ({"type": "enum", "name": "E", "symbols": ["A", "B"]}, b"\x04", "an enum has no such symbol"),
+        ({"type": "enum", "name": "E", "symbols": ["A", "B"]}, b"\x01", "an enum has no such symbol"),
+        (["null", "string"], b"\x01", "a union has no such branch"),
+        (["null", "string"], b"\x04", "a union has no such branch"),
+        ("boolean", b"\x02", "a boolean is neither 0 nor 1"),
+        ("long", b"\xff" * 9 + b"\x02", "more than 64 bits"),
+        ("long", b"\xff" * 10 + b"\x01", "more than 64 bits"),
+        ("int", b"\x80\x80\x80\x80\x10", "more than 32 bits"),
+        ("string", b"\x01", "a length is negative"),
+        ("string", b"\x02\xff", "a text is not UTF-8"),
+        ("string", b"\x06ab", "cut off"),
+        ("double", b"\0" * 7, "cut off"),
+        ("string", b"", "cut off"),
+        ({"type": "array", "items": "string"}, b"\x02\x02a", "cut off"),
+        ({"type": "array", "items": "null"}, b"\xfe\xff\xff\xff\x0f\0", "items that take no bytes"),
+        ({"type": "map", "values": "int"}, b"\x04\x02a\x02", "cut off"),
+    ],
+)
+def test_what_cannot_be_read(schema, raw, said):
+    with pytest.raises(PayloadError, match=said):
+        compile_reader(schema)(b"\0\0\0\0\1" + raw)
+
+
+def test_blocks_with_their_size_in_bytes():
+    """Other writers may cut arrays and maps into several blocks and give their sizes (Avro, Arrays)."""
+    read = compile_reader({"type": "array", "items": {"type": "map", "values": "int"}})
+    inner = b"\x01\x06\x02a\x02\0"
+    assert read(b"\0\0\0\0\1" + b"\x01\x0c" + inner + b"\x02" + inner + b"\0") == [{"a": 1}, {"a": 1}]
+
+
+def test_maps_of_maps():
+    nested = "int"
+    for _ in range(3):
+        nested = {"type": "map", "values": nested}
+    schema = {
+        "type": "record",
+        "name": "R",
+        "fields": [
+            {
+                "name": "m",
+                "type": {"type": "map", "values": {"type": "map", "values": {"type": "map", "values": "int"}}},
+            }
+        ],
+    }
+    value = {"m": {"a": {"b": {"c": 1}, "d": {}}, "[key]": {"e": {"f": 2}}}}
+    framed = compile_writer(schema, access="item", header=b"\0\0\0\0\1")(value)
+    assert compile_reader(schema)(framed) == value
+
+
+def test_arrays_nested_deeper_than_python_nests_blocks():
+    schema, value = "int", 7
+    for _ in range(30):
+        schema, value = {"type": "array", "items": schema}, [value]
+    record = {"type": "record", "name": "R", "fields": [{"name": "x", "type": schema}]}
+    framed = compile_writer(record, access="item", header=b"\0\0\0\0\1")({"x": value})
+    assert compile_reader(record)(framed) == {"x": value}

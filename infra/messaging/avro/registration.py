@@ -1,7 +1,7 @@
 """At start: every schema under its subjects, or at least its id."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from core.errors import RegistryError, SchemaNotFoundError
 from infra.messaging.avro.schema_registry import SchemaRegistryClient
@@ -42,7 +42,7 @@ async def register_all(
                         subject = f"{prefix}{topic}-value"
                         group.create_task(register_schema(client, subject, text, entry.compatibility))
     except* RegistryError as errors:
-        raise _first(errors) from errors
+        raise _as_one(errors) from errors
     ids = {name: task.result() for name, task in main.items()}
     missing = [loader.subject(name).subject for name, schema_id in ids.items() if schema_id is None]
     if missing:
@@ -64,31 +64,28 @@ async def _look_up(client: SchemaRegistryClient, subject: str, text: str) -> int
 async def register_schema(client: SchemaRegistryClient, subject: str, text: str, compatibility: str) -> int:
     """Register one schema under one subject with its compatibility, and return its id.
 
-    The level is set first, so that it already holds for this version.
-
-    Registries that keep the level with the subject (Apicurio) know no subject before its first version: there
-    it is set after, which is as good, because a first version has nothing to be compatible with. Raises what
-    the client raises, naming the subject.
+    The level is set first, so that it already holds for this version. Raises what the client raises, naming the
+    subject.
     """
-    level_is_set = await client.compatibility(subject) == compatibility
-    if not level_is_set:
-        try:
-            await client.set_compatibility(compatibility, subject)
-            level_is_set = True
-        except SchemaNotFoundError:
-            level_is_set = False
     try:
-        schema_id = await client.register(subject, text)
+        if await client.compatibility(subject) != compatibility:
+            await client.set_compatibility(compatibility, subject)
+        return await client.register(subject, text)
     except RegistryError as exc:
         raise type(exc)(f"{subject}: {exc.message}", detail=exc.detail) from exc
-    if not level_is_set:
-        await client.set_compatibility(compatibility, subject)
-    return schema_id
 
 
-def _first(errors: BaseExceptionGroup[RegistryError]) -> RegistryError:
-    found: BaseException = errors
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    assert isinstance(found, RegistryError), "only these were let through"
-    return found
+def _as_one(errors: BaseExceptionGroup[RegistryError]) -> RegistryError:
+    """One error for all that went wrong; what trying again cannot help goes before what it can."""
+    leaves = list(_leaves(errors))
+    lasting = [error for error in leaves if not error.retriable] or leaves[:1]
+    messages = dict.fromkeys(error.message for error in lasting)
+    return type(lasting[0])("; ".join(messages), detail=lasting[0].detail)
+
+
+def _leaves(errors: BaseExceptionGroup[RegistryError]) -> Iterator[RegistryError]:
+    for error in errors.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

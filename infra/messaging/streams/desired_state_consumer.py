@@ -125,6 +125,7 @@ class DesiredStateConsumer:
     # -- in the event loop -------------------------------------------------------------------------
 
     async def _begin(self, partitions: Sequence[int]) -> None:
+        _log.info("partitions assigned", partitions=sorted(partitions))
         for partition in partitions:
             self._owner.assigned(partition)
         await self._owner.group_answers(self._assigned)

@@ -1,5 +1,6 @@
-"""Framed Avro binary back to plain objects, by fastavro; strict about where the value ends."""
+"""Framed Avro binary back to plain objects, strict about where the value ends."""
 
+import struct
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 import fastavro
 
 from core.errors import PayloadError, RegistryError
+from infra.messaging.avro.codec.compiled_reader import CutOffError, MalformedError, ReadAt, compile_reader_at
 from infra.messaging.avro.codec.framing import HEADER_SIZE
+from infra.messaging.avro.codec.schema_nodes import UnsupportedSchemaError, parse_schema
 
 Read = Callable[[bytes], Any]
 
@@ -17,30 +20,57 @@ def compile_reader(schema: Any, reader_schema: Any = None) -> Read:
 
     With ``reader_schema`` the value comes as that schema says (Avro's schema resolution). The function raises
     ``core.errors.PayloadError`` for bytes that end too early, go on after the value, or do not fit the schema;
-    the framing is the caller's to look at. Raises ``RegistryError`` when ``schema`` is none.
+    the framing is the caller's to look at. Readers are generated; fastavro reads what needs schema resolution,
+    and schemas with logical types, fixed, recursion or arrays nested very deep. Raises ``RegistryError`` when
+    ``schema`` is none.
     """
     try:
         written = fastavro.parse_schema(schema)
         wanted = None if reader_schema is None else fastavro.parse_schema(reader_schema)
     except Exception as exc:
         raise RegistryError(f"not a readable Avro schema: {exc}") from exc
+    read_at: ReadAt | None = None
+    if wanted is None:
+        try:
+            read_at = compile_reader_at(parse_schema(schema))
+        except (UnsupportedSchemaError, SyntaxError):  # Python nests at most 20 blocks
+            read_at = None
+    if read_at is None:
+        read_at = _fastavro_reader(written, wanted)
+    return _whole(read_at)
+
+
+def _whole(read_at: ReadAt) -> Read:
+    """A reader that takes nothing but one whole value."""
 
     def read(data: bytes) -> Any:
-        buffer = BytesIO(data)
-        buffer.seek(HEADER_SIZE)
         try:
-            value = fastavro.schemaless_reader(buffer, written, wanted)
-        except EOFError as exc:
-            raise PayloadError(f"the Avro value is cut off: {len(data)} bytes", detail=str(exc)) from exc
-        except Exception as exc:
+            value, end = read_at(data, HEADER_SIZE)
+        except (IndexError, EOFError, struct.error, CutOffError) as exc:
+            raise PayloadError(f"the Avro value is cut off: {len(data)} bytes") from exc
+        except UnicodeDecodeError as exc:
+            raise PayloadError("the bytes do not fit the schema they name: a text is not UTF-8") from exc
+        except MalformedError as exc:
+            raise PayloadError(f"the bytes do not fit the schema they name: {exc}") from exc
+        if end != len(data):
             raise PayloadError(
-                f"the bytes do not fit the schema they name ({type(exc).__name__})", detail=str(exc)
-            ) from exc
-        if buffer.tell() != len(data):
-            raise PayloadError(
-                f"{len(data) - buffer.tell()} bytes follow the Avro value: it was not written under the schema "
-                "it names"
+                f"{len(data) - end} bytes follow the Avro value: it was not written under the schema it names"
             )
         return value
+
+    return read
+
+
+def _fastavro_reader(written: Any, wanted: Any) -> ReadAt:
+    def read(data: bytes, position: int) -> tuple[Any, int]:
+        buffer = BytesIO(data)
+        buffer.seek(position)
+        try:
+            value = fastavro.schemaless_reader(buffer, written, wanted)
+        except (EOFError, UnicodeDecodeError):
+            raise
+        except Exception as exc:
+            raise MalformedError(f"{type(exc).__name__}: {exc}") from exc
+        return value, buffer.tell()
 
     return read

@@ -50,17 +50,17 @@ def _artifacts() -> MavenArtifacts:
 def _stack(data_dir: Path, artifacts: MavenArtifacts) -> Services:
     return Services(
         KafkaBroker(data_dir=data_dir / "kafka", artifacts=artifacts, short_lived=True),
-        SchemaRegistry(data_dir=data_dir / "registry", artifacts=artifacts, short_lived=True),
+        SchemaRegistry(data_dir=data_dir / "registry", artifacts=artifacts),
         RedisServer(data_dir=data_dir / "redis", artifacts=artifacts),
     )
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Download what is missing before the first test, so that no test's time limit pays for it."""
-    here = Path(__file__).parent
-    if session.config.option.collectonly or not any(here in item.path.parents for item in session.items):
+    wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    if session.config.option.collectonly or "artifacts" not in wanted:
         return
-    parts = _stack(here, _artifacts())
+    parts = _stack(Path("unused"), _artifacts())
     try:
         ServiceStack([parts.kafka, parts.registry, parts.redis]).fetch()
     except ServiceError as exc:
@@ -118,7 +118,7 @@ def own_kafka(tmp_path: Path, artifacts: MavenArtifacts) -> Iterator[KafkaBroker
 @pytest.fixture
 def own_registry(tmp_path: Path, artifacts: MavenArtifacts) -> Iterator[SchemaRegistry]:
     """A running registry of this test alone."""
-    with SchemaRegistry(data_dir=tmp_path / "registry", artifacts=artifacts, short_lived=True) as registry:
+    with SchemaRegistry(data_dir=tmp_path / "registry", artifacts=artifacts) as registry:
         yield registry
 
 

@@ -1,0 +1,155 @@
+"""Whatever comes, in whatever order: the session lives, counts every frame, and sequences have no gap."""
+
+import json
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from core.exchanges.base import Refused, Unparsed
+from core.exchanges.table import PROFILES
+from core.identity import Exchange, RequestType, Symbol
+from core.session import StreamSession
+from tests.frames import all_frames
+
+EXCHANGES = st.sampled_from(list(PROFILES))
+KINDS = st.sampled_from(list(RequestType))
+WHOLE = {exchange: all_frames(exchange) for exchange in PROFILES}
+
+
+@given(EXCHANGES, KINDS, st.data())
+def test_every_prefix_of_a_frame_is_counted(exchange: Exchange, kind: RequestType, data: st.DataObject) -> None:
+    whole = data.draw(st.sampled_from(WHOLE[exchange]))
+    cut = data.draw(st.integers(0, len(whole) - 1))
+    session = StreamSession(PROFILES[exchange], kind, 1, now_s=0.0, accept_all=True)
+    assert session.receive(whole[:cut], 1) == ()
+    assert session.parse_failed == 1
+    assert isinstance(session.take_notices()[0], Unparsed)
+    session.receive(whole, 2)
+    assert (session.frames, session.parse_failed) == (2, 1)
+
+
+@given(EXCHANGES, KINDS, st.one_of(st.binary(max_size=200), st.text(max_size=200)))
+def test_arbitrary_input_is_counted(exchange: Exchange, kind: RequestType, frame: str | bytes) -> None:
+    session = StreamSession(PROFILES[exchange], kind, 1, now_s=0.0)
+    assert session.receive(frame, 1) == ()
+    assert session.parse_failed + session.controls + sum(session.ignored.values()) == 1
+
+
+@given(EXCHANGES, KINDS, st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10)
+    | st.sampled_from(["ticker", "trade", "depthUpdate", "KRW-BTC", "BTCUSDT"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
+        st.sampled_from(["type", "ty", "code", "e", "s", "data", "stream", "result", "id", "error", "msg"]),
+        inner, max_size=6,
+    ),
+    max_leaves=12,
+))  # fmt: skip
+def test_arbitrary_json_is_counted(exchange: Exchange, kind: RequestType, value: object) -> None:
+    session = StreamSession(PROFILES[exchange], kind, 1, now_s=0.0)
+    session.receive(json.dumps(value), 1)
+    assert session.parse_failed + session.controls + sum(session.ignored.values()) == 1
+
+
+@given(EXCHANGES, KINDS, st.data())
+@settings(max_examples=50)
+def test_frames_in_any_order(exchange: Exchange, kind: RequestType, data: st.DataObject) -> None:
+    frames = data.draw(st.lists(st.sampled_from(WHOLE[exchange]), max_size=40))
+    session = StreamSession(PROFILES[exchange], kind, 1, now_s=0.0, accept_all=True)
+    produced = 0
+    last: dict[tuple[str, str], int] = {}
+    for frame in frames:
+        for record in session.receive(frame, 1):
+            produced += 1
+            key = (type(record).__name__, record.symbol)
+            assert record.sequence == last.get(key, 0) + 1
+            last[key] = record.sequence
+    assert session.parse_failed == 0
+    assert produced + session.controls + sum(session.ignored.values()) == len(frames)
+
+
+CODES = ["BTC", "ETH", "XRP", "SOL"]
+
+
+class SubscriptionMachine(RuleBasedStateMachine):
+    """Subscribing, unsubscribing, data, errors and time in any order, against what a reader may rely on."""
+
+    @initialize(exchange=EXCHANGES)
+    def start(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self.quote = "KRW" if exchange is Exchange.UPBIT else "USDT"
+        self.session = StreamSession(PROFILES[exchange], RequestType.TICKER, 1, now_s=0.0)
+        self.now_s = 0.0
+        self.wanted: set[str] = set()
+        self.sequences: dict[str, int] = {}
+
+    def _symbol(self, code: str) -> Symbol:
+        return Symbol(code, self.quote)
+
+    def _settle(self) -> None:
+        for notice in self.session.take_notices():
+            if isinstance(notice, Refused):
+                self.wanted -= set(notice.symbols)
+
+    @rule(codes=st.lists(st.sampled_from(CODES), min_size=1, max_size=4))
+    def subscribe(self, codes: list[str]) -> None:
+        symbols = [self._symbol(code) for code in codes]
+        self.session.subscribe(symbols, self.now_s)
+        self.wanted |= {str(symbol) for symbol in symbols}
+
+    @rule(codes=st.lists(st.sampled_from(CODES), min_size=1, max_size=4))
+    def unsubscribe(self, codes: list[str]) -> None:
+        symbols = {str(self._symbol(code)) for code in codes}
+        self.session.unsubscribe(symbols, self.now_s)
+        self.wanted -= symbols
+
+    @rule(code=st.sampled_from(CODES), price=st.floats(-1.0, 10.0))
+    def data(self, code: str, price: float) -> None:
+        symbol = self._symbol(code)
+        if self.exchange is Exchange.UPBIT:
+            frame = {"type": "ticker", "code": f"KRW-{code}", "trade_price": price}
+        else:
+            frame = {"stream": "x", "data": {"e": "24hrTicker", "s": f"{code}USDT", "c": f"{price:.8f}"}}
+        records = self.session.receive(json.dumps(frame), 1)
+        readable = price > 0 if self.exchange is Exchange.UPBIT else float(f"{price:.8f}") > 0
+        assert bool(records) == (str(symbol) in self.wanted and readable)
+        for record in records:
+            assert record.symbol == str(symbol)
+            assert record.sequence == self.sequences.get(record.symbol, 0) + 1
+            self.sequences[record.symbol] = record.sequence
+
+    @rule(request_id=st.integers(1, 5), good=st.booleans())
+    def answer(self, request_id: int, good: bool) -> None:
+        if self.exchange is Exchange.BINANCE:
+            reply = {"result": None} if good else {"code": 2, "msg": "Invalid request"}
+            self.session.receive(json.dumps(reply | {"id": request_id}), 1)
+        elif good:
+            self.session.receive('{"status":"UP"}', 1)
+        else:
+            self.session.receive('{"error":{"name":"INVALID_PARAM","message":"codes"}}', 1)
+        self._settle()
+
+    @rule(junk=st.binary(max_size=20))
+    def rubbish(self, junk: bytes) -> None:
+        assert self.session.receive(junk, 1) == ()
+
+    @rule(passing_s=st.floats(0.0, 30.0))
+    def time_passes(self, passing_s: float) -> None:
+        self.now_s += passing_s
+        self.session.on_time(self.now_s)
+        self._settle()
+        assert self.session.due_s(self.now_s) > self.now_s
+
+    @invariant()
+    def books_agree(self) -> None:
+        if not hasattr(self, "session"):
+            return
+        assert set(self.session.active_symbols) == self.wanted
+        sequences = {track.symbol: track.sequence for track in self.session.tracks if track.sequence}
+        assert sequences == self.sequences
+        outbox = self.session.take_outbox()
+        assert len(outbox) <= PROFILES[self.exchange].limits.max_messages
+
+
+TestSubscriptions = SubscriptionMachine.TestCase
+TestSubscriptions.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from core.audit import Track
+from core.audit_track import Track
 from core.audit_report import SourceReport, SourceTrack
 
 _EXAMPLES = 10

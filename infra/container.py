@@ -33,7 +33,7 @@ from infra.messaging.avro.schema_registry import SchemaRegistryClient
 from infra.messaging.avro.serializers import AvroSerializer
 from infra.messaging.clients.cb.base import CircuitBreakerProducer
 from infra.messaging.clients.cb.config import CircuitBreakerConfig
-from infra.messaging.clients.json_client import JsonProducerWrapper
+from infra.messaging.clients.event_client import EventProducerWrapper
 from infra.messaging.clients.kafka_producer import KafkaProducer
 from infra.messaging.clients.producer_profiles import control_producer_config, data_producer_config
 from infra.messaging.connect.consumer_client import KafkaConsumerClient, default_rules
@@ -72,7 +72,7 @@ def _instance(settings: Settings) -> str:
 async def _control_producer(
     settings: Settings, lifecycle: Lifecycle, breakers: BreakerStateCache, instance: str
 ) -> CircuitBreakerProducer:
-    wrapper = JsonProducerWrapper(settings=settings, profile=control_producer_config, name="control")
+    wrapper = EventProducerWrapper(settings=settings, profile=control_producer_config, name="control")
     producer = CircuitBreakerProducer(
         wrapper,
         name="control",
@@ -177,7 +177,7 @@ def _writer_for(
     def make(role: str, consumer: Callable[[], Consumer | None] = lambda: None) -> AtomicWriter:
         prefix = settings.gateway.prefix
         if embedded:
-            core = cast(JsonProducerWrapper, control.inner).core
+            core = cast(EventProducerWrapper, control.inner).core
             return PlainWriter(
                 core, producers, lambda: topics.streams_partitions, prefix=prefix, consumer=consumer
             )

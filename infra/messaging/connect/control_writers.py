@@ -12,6 +12,7 @@ from application.ports import Event, EventProducer, Position
 from core.errors import DeliveryError
 from core.partitioning import partition_of
 from core.streams import Fact, fact_to_message, scope_of_key
+from infra.messaging.clients.event_client import event_headers
 
 STREAMS_TOPIC = "ws.streams"
 _TXN_TIMEOUT_S = 30.0
@@ -154,7 +155,12 @@ class TransactionalWriter:
                 headers=dict(headers),
             )
         for event in events:
-            producer.produce(self._prefix + event.topic, orjson.dumps(event.value), event.key)
+            producer.produce(
+                self._prefix + event.topic,
+                orjson.dumps(event.value),
+                event.key,
+                headers=dict(event_headers(event.value)),
+            )
 
     def _ready(self) -> Producer:
         if self._producer is None:

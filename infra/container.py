@@ -12,6 +12,7 @@ from typing import Any, cast
 from confluent_kafka import Consumer
 from dependency_injector import containers, providers
 
+from application.backpressure import BACKPRESSURE_TOPIC, BackpressureWatch
 from application.orchestrator import StreamOrchestrator
 from application.outcomes import OutcomeWriter
 from application.ports import AtomicWriter, Clock, ConnectionSpecStore, Connector, EventProducer, RecordSink
@@ -32,7 +33,7 @@ from infra.messaging.avro.schema_registry import SchemaRegistryClient
 from infra.messaging.avro.serializers import AvroSerializer
 from infra.messaging.clients.cb.base import CircuitBreakerProducer
 from infra.messaging.clients.cb.config import CircuitBreakerConfig
-from infra.messaging.clients.json_client import JsonProducerWrapper
+from infra.messaging.clients.event_client import EventProducerWrapper
 from infra.messaging.clients.kafka_producer import KafkaProducer
 from infra.messaging.clients.producer_profiles import control_producer_config, data_producer_config
 from infra.messaging.connect.awaited_sink import AwaitedSink
@@ -80,7 +81,7 @@ def _instance(settings: Settings) -> str:
 async def _control_producer(
     settings: Settings, lifecycle: Lifecycle, breakers: BreakerStateCache, instance: str
 ) -> CircuitBreakerProducer:
-    wrapper = JsonProducerWrapper(settings=settings, profile=control_producer_config, name="control")
+    wrapper = EventProducerWrapper(settings=settings, profile=control_producer_config, name="control")
     producer = _ControlProducer(
         wrapper,
         name="control",
@@ -192,6 +193,7 @@ def _event_producers(control: EventProducer, error: EventProducer) -> Mapping[st
         DLQ_TOPIC: control,
         "ws.connect_success": control,
         "ws.disconnect_success": control,
+        BACKPRESSURE_TOPIC: control,
     }
 
 
@@ -297,6 +299,17 @@ def _orchestrator(
         profiles=PROFILES,
         clock=clock,
         session_timeout_s=settings.kafka.session_timeout_ms / 1000,
+    )
+
+
+def _backpressure(data: Any, reporter: ErrorReporter, clock: Clock, settings: Settings) -> BackpressureWatch:
+    core = getattr(data, "inner", None)
+    return BackpressureWatch(
+        data.name,
+        lambda: core.figures().in_flight if isinstance(core, KafkaProducer) else 0,
+        settings.kafka.queue_max_messages,
+        reporter,
+        clock,
     )
 
 
@@ -416,6 +429,7 @@ class ApplicationLayerContainer(containers.DeclarativeContainer):
     orchestrator: Any = AsyncSingleton(
         _orchestrator, messaging.writer_for, outcomes, stream_parts, clock, settings
     )
+    backpressure: Any = AsyncSingleton(_backpressure, messaging.data_producer, reporter, clock, settings)
     upkeep: Any = AsyncSingleton(
         _upkeep, orchestrator, messaging.metrics_producer, connections, clock, settings
     )

@@ -178,9 +178,11 @@ class Gateway:
         reporter = await container.application.reporter()
         outcomes = await container.application.outcomes()
         upkeep = await container.application.upkeep()
+        backpressure = await container.application.backpressure()
         for name, work in (
             ("error reporter", reporter.run()),
             ("outcome writer", outcomes.run()),
+            ("backpressure", backpressure.run()),
             ("upkeep", upkeep.tick_forever()),
             ("metrics", upkeep.metrics_forever()),
             ("connection specs", upkeep.specs_forever()),

@@ -14,6 +14,7 @@ from core.errors import DeliveryError, ErrorCode
 from core.events import with_payload_cut
 from core.partitioning import partition_of
 from core.streams import Fact, fact_to_message, scope_of_key
+from infra.messaging.clients.event_client import event_headers
 
 STREAMS_TOPIC = "ws.streams"
 _TXN_TIMEOUT_S = 30.0
@@ -180,7 +181,11 @@ class TransactionalWriter:
             )
         for event in events:
             producer.produce(
-                self._prefix + event.topic, orjson.dumps(event.value), event.key, on_delivery=report
+                self._prefix + event.topic,
+                orjson.dumps(event.value),
+                event.key,
+                headers=dict(event_headers(event.value)),
+                on_delivery=report,
             )
 
     def _ready(self) -> Producer:

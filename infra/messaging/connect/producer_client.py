@@ -256,8 +256,9 @@ class RealtimeDataProducer(AvroProducer):
     """Writes ``realtime.*``: ``publish`` is the hot path and implements ``application.ports.RecordSink``.
 
     ``codec`` encodes records (default: Avro, with the schema ids of the registry of the settings, which
-    ``start_producer`` then asks and whose errors it raises). ``producer`` takes the place of its own Kafka client (a circuit breaker around
-    one, or a client shared with others) and is then started and stopped by whoever made it.
+    ``start_producer`` then asks and whose errors it raises). ``producer`` takes the place of its own Kafka
+    client (a circuit breaker around one, or a client shared with others) and is then started and stopped by
+    whoever made it.
     """
 
     def __init__(

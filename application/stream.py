@@ -107,7 +107,7 @@ class Stream:
         self._pump.blanks = {
             symbol: blanks(fields, request_type) for symbol, fields in projections.items() if fields is not None
         }
-        if settings != self._settings and self._connections:
+        if _connection_of(settings) != _connection_of(self._settings) and self._connections:
             for connection in self._connections:
                 self._end(connection)
             self._connections = []
@@ -230,3 +230,8 @@ class Stream:
     def _on_delivery_outage_end(self, shed: int) -> None:
         if shed:
             self._parts.reporter.report(shed_error(self.scope, shed), self.scope)
+
+
+def _connection_of(settings: StreamSettings | None) -> tuple[str | None, object]:
+    """What of the settings a connection depends on."""
+    return (None, None) if settings is None else settings.connection

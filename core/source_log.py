@@ -23,8 +23,8 @@ _MAX_STARTS = 16
 class SentFrame(msgspec.Struct, frozen=True):
     """One line of the simulator's log: a frame that was written to a connection.
 
-    ``symbol`` is canonical; only rubbish is without request type, symbol and time. ``other`` is market data
-    outside the request types; ``n`` is the number of the update it carries.
+    ``symbol`` is canonical. Only rubbish is without request type, symbol and time;
+    ``other`` (market data outside the request types) may be.
     """
 
     connection: str | int

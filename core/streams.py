@@ -9,15 +9,16 @@ key                       value                                       meaning
 ``K|SYMBOL``              null, with the command's ids as headers      this symbol ends
 ``K#settings``            connection overrides                        how the stream connects
 ``K#stop``                the command's ids                           all that stands before it ends
-``K|SYMBOL#outcome``      ``{"offset", "refused"}``                   up to that offset the commands on this
-                                                                      symbol have had their outcome; with
-                                                                      ``refused`` the exchange will not have it
+``K|SYMBOL#outcome``      ``{"offset"}``                              up to that offset the commands on this
+                                                                      symbol have had their outcome
+``K|SYMBOL#refused``      ``{"offset", "reason"}``                    the same, and the exchange refuses it
 ``K#outcome``             ``{"offset"}``                              the same for stops of the whole stream
 ========================  ==========================================  =========================================
 
 A fact counts when its offset is greater than that of the scope's latest stop. An outcome names the offset it
 is about, so it never undoes a command that came in behind it, and a restart neither repeats an
-acknowledgement nor tries a refused symbol again.
+acknowledgement nor tries a refused symbol again. The two have keys of their own, so that compaction cannot
+drop a refusal for the sake of an acknowledgement of the same offset.
 """
 
 from collections.abc import Iterable
@@ -90,7 +91,7 @@ class StreamSettings(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The value under ``K|SYMBOL#outcome``."""
+    """The value under ``K|SYMBOL#outcome``, or with ``refused`` (told by the key) ``K|SYMBOL#refused``."""
 
     offset: int
     refused: bool = False
@@ -134,7 +135,7 @@ class OutcomeFact(msgspec.Struct, frozen=True):
 
 Fact = SubscribeFact | EndFact | SettingsFact | StopFact | OutcomeFact
 
-_SETTINGS, _STOP, _OUTCOME = "#settings", "#stop", "#outcome"
+_SETTINGS, _STOP, _OUTCOME, _REFUSED = "#settings", "#stop", "#outcome", "#refused"
 _encode = msgspec.json.encode
 _subscription = msgspec.json.Decoder(Subscription).decode
 _settings = msgspec.json.Decoder(StreamSettings).decode
@@ -156,7 +157,7 @@ def fact_to_message(fact: Fact) -> tuple[str, bytes | None, dict[str, str]]:
         case StopFact():
             return key + _STOP, _encode(fact.ending), {}
         case OutcomeFact():
-            return key + _OUTCOME, _encode(fact.outcome), {}
+            return key + (_REFUSED if fact.outcome.refused else _OUTCOME), _encode(fact.outcome), {}
 
 
 def fact_from_message(key: str, value: bytes | None, headers: dict[str, str]) -> Fact | None:
@@ -178,7 +179,7 @@ def fact_from_message(key: str, value: bytes | None, headers: dict[str, str]) ->
                 return SettingsFact(scope, _settings(value))
             case "#stop":
                 return StopFact(scope, _ending(value))
-            case "#outcome":
+            case "#outcome" | "#refused":
                 return OutcomeFact(scope, _outcome(value))
     except msgspec.MsgspecError as exc:
         raise ValueError(f"the fact under {key!r} cannot be read: {exc}") from exc

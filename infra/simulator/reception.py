@@ -97,6 +97,8 @@ class Reception:
         """What is due by time on each connection: heartbeats, and the end of idle, old and slow ones."""
         limits = self._limits
         for link in self.links:
+            if link.socket.frozen:
+                continue
             if link.overflowed:
                 self._stats.too_slow += 1
                 link.drop()

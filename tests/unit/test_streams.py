@@ -48,7 +48,8 @@ def fold_of(*facts: Fact) -> ScopeFold:
         (EndFact(BTC, None), "upbit|korea|ticker|BTC-KRW"),
         (SettingsFact(SCOPE, StreamSettings("t", "wss://host/", [{"a": 1}])), "upbit|korea|ticker#settings"),
         (StopFact(SCOPE, Ending("t", "c")), "upbit|korea|ticker#stop"),
-        (OutcomeFact(BTC, Outcome(7, True, "not listed")), "upbit|korea|ticker|BTC-KRW#outcome"),
+        (OutcomeFact(BTC, Outcome(7)), "upbit|korea|ticker|BTC-KRW#outcome"),
+        (OutcomeFact(BTC, Outcome(7, True, "not listed")), "upbit|korea|ticker|BTC-KRW#refused"),
         (OutcomeFact(SCOPE, Outcome(7)), "upbit|korea|ticker#outcome"),
     ],
 )

@@ -1,7 +1,7 @@
 """At start: every schema under its subjects, or at least its id."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from core.errors import RegistryError, SchemaNotFoundError
 from infra.messaging.avro.schema_registry import SchemaRegistryClient
@@ -42,7 +42,7 @@ async def register_all(
                         subject = f"{prefix}{topic}-value"
                         group.create_task(register_schema(client, subject, text, entry.compatibility))
     except* RegistryError as errors:
-        raise _first(errors) from errors
+        raise _as_one(errors) from errors
     ids = {name: task.result() for name, task in main.items()}
     missing = [loader.subject(name).subject for name, schema_id in ids.items() if schema_id is None]
     if missing:
@@ -75,9 +75,17 @@ async def register_schema(client: SchemaRegistryClient, subject: str, text: str,
         raise type(exc)(f"{subject}: {exc.message}", detail=exc.detail) from exc
 
 
-def _first(errors: BaseExceptionGroup[RegistryError]) -> RegistryError:
-    found: BaseException = errors
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    assert isinstance(found, RegistryError), "only these were let through"
-    return found
+def _as_one(errors: BaseExceptionGroup[RegistryError]) -> RegistryError:
+    """One error for all that went wrong; what trying again cannot help goes before what it can."""
+    leaves = list(_leaves(errors))
+    lasting = [error for error in leaves if not error.retriable] or leaves[:1]
+    messages = dict.fromkeys(error.message for error in lasting)
+    return type(lasting[0])("; ".join(messages), detail=lasting[0].detail)
+
+
+def _leaves(errors: BaseExceptionGroup[RegistryError]) -> Iterator[RegistryError]:
+    for error in errors.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

@@ -70,10 +70,13 @@ class ConsumerThread:
         self._thread.start()
 
     async def stop(self) -> None:
-        """End the polling, give up the partitions (their callbacks run) and leave the group."""
+        """End the polling, give up the partitions (their callbacks run) and leave the group.
+
+        What ended the thread before is told by ``ended``, not here. A second call does nothing.
+        """
         self._stopping.set()
         if self._ended is not None:
-            await self._ended
+            await asyncio.wait([self._ended])
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
 

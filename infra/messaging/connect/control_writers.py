@@ -9,12 +9,17 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from application.ports import Event, EventProducer, Position
-from core.errors import DeliveryError
+from application.reporting import DLQ_TOPIC
+from core.errors import DeliveryError, ErrorCode
+from core.events import with_payload_cut
 from core.partitioning import partition_of
 from core.streams import Fact, fact_to_message, scope_of_key
+from infra.messaging.clients.event_client import event_headers
 
 STREAMS_TOPIC = "ws.streams"
 _TXN_TIMEOUT_S = 30.0
+_PAYLOAD_LADDER = (100_000, 10_000, 0)
+"""Bytes of a dead letter's payload to try with, one after the other, where its topic takes no more."""
 
 _log = structlog.get_logger("control_writer")
 
@@ -70,14 +75,10 @@ class PlainWriter:
                 self._facts.send(self._prefix + STREAMS_TOPIC, value, key, headers=headers, partition=partition)
             )
         await asyncio.gather(*sends)
-        done = await asyncio.gather(
-            *(self._producers[e.topic].send_and_wait(self._prefix + e.topic, e.value, e.key) for e in events)
-        )
-        if not all(done):
-            raise DeliveryError(f"{done.count(False)} of {len(done)} events were not delivered")
+        await asyncio.gather(*(send_event(self._producers[e.topic], e, self._prefix) for e in events))
         consumer = self._consumer()
         if consumed and consumer is not None:
-            await asyncio.to_thread(_commit, consumer, consumed)
+            await asyncio.to_thread(commit_positions, consumer, consumed)
 
 
 class TransactionalWriter:
@@ -114,22 +115,39 @@ class TransactionalWriter:
             double = self._outside.get(event.topic)
             if double is None:
                 inside.append(event)
-            elif not await double.send_and_wait(self._prefix + event.topic, event.value, event.key):
-                raise DeliveryError(f"{event.topic}: not delivered")
+            else:
+                await send_event(double, event, self._prefix)
         async with self._lock:
+            for max_payload_bytes in _PAYLOAD_LADDER:
+                try:
+                    await asyncio.to_thread(self._transaction, facts, inside, consumed)
+                except DeliveryError as exc:
+                    if exc.code is not ErrorCode.TOO_LARGE:
+                        raise
+                    _log.warning("dead letters cut to fit their topic", max_payload_bytes=max_payload_bytes)
+                    inside = [_cut(event, max_payload_bytes) for event in inside]
+                else:
+                    return
             await asyncio.to_thread(self._transaction, facts, inside, consumed)
 
-    def close(self) -> None:
-        """Forget the producer; an open transaction was committed or aborted before."""
-        self._producer = None
+    async def close(self) -> None:
+        """Close the client, once the transaction at hand is over."""
+        async with self._lock:
+            self._producer = None
 
     def _transaction(
         self, facts: Sequence[Fact], events: Sequence[Event], consumed: Sequence[Position]
     ) -> None:
         producer = self._ready()
+        too_large = False
+
+        def report(error: KafkaError | None, _message: object) -> None:
+            nonlocal too_large
+            too_large |= error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE
+
         try:
             producer.begin_transaction()
-            self._produce(producer, facts, events)
+            self._produce(producer, facts, events, report)
             consumer = self._consumer()
             if consumed and consumer is not None:
                 producer.send_offsets_to_transaction(
@@ -140,9 +158,16 @@ class TransactionalWriter:
             producer.commit_transaction(_TXN_TIMEOUT_S)
         except (KafkaException, BufferError) as exc:
             self._abort(producer)
-            raise DeliveryError(f"the transaction was aborted: {_reason(exc)}") from exc
+            code = ErrorCode.TOO_LARGE if too_large or _is_too_large(exc) else None
+            raise DeliveryError(f"the transaction was aborted: {_reason(exc)}", code=code) from exc
 
-    def _produce(self, producer: Producer, facts: Sequence[Fact], events: Sequence[Event]) -> None:
+    def _produce(
+        self,
+        producer: Producer,
+        facts: Sequence[Fact],
+        events: Sequence[Event],
+        report: Callable[[KafkaError | None, object], None],
+    ) -> None:
         partitions = self._partitions()
         for fact in facts:
             key, value, headers = fact_to_message(fact)
@@ -152,9 +177,16 @@ class TransactionalWriter:
                 key,
                 partition_of(scope_of_key(key).key, partitions),
                 headers=dict(headers),
+                on_delivery=report,
             )
         for event in events:
-            producer.produce(self._prefix + event.topic, orjson.dumps(event.value), event.key)
+            producer.produce(
+                self._prefix + event.topic,
+                orjson.dumps(event.value),
+                event.key,
+                headers=dict(event_headers(event.value)),
+                on_delivery=report,
+            )
 
     def _ready(self) -> Producer:
         if self._producer is None:
@@ -175,12 +207,37 @@ class TransactionalWriter:
             self._producer = None
 
 
-def _commit(consumer: Consumer, consumed: Sequence[Position]) -> None:
+async def send_event(producer: EventProducer, event: Event, prefix: str) -> None:
+    """Send one event and wait; raises ``DeliveryError`` whatever kept it from being delivered."""
+    topic = prefix + event.topic
+    try:
+        delivered = await producer.send_and_wait(topic, event.value, event.key)
+    except DeliveryError:
+        raise
+    except Exception as exc:
+        raise DeliveryError(f"{topic}: {type(exc).__name__}: {exc}") from exc
+    if not delivered:
+        raise DeliveryError(f"{topic}: not delivered")
+
+
+def commit_positions(consumer: Consumer, consumed: Sequence[Position]) -> None:
+    """Commit and wait for the broker; raises ``DeliveryError``."""
     offsets = [TopicPartition(p.topic, p.partition, p.offset) for p in consumed]
     try:
         consumer.commit(offsets=offsets, asynchronous=False)
     except KafkaException as exc:
         raise DeliveryError(f"the position was not committed: {_reason(exc)}") from exc
+
+
+def _cut(event: Event, max_payload_bytes: int) -> Event:
+    if event.topic != DLQ_TOPIC:
+        return event
+    return Event(event.topic, event.key, with_payload_cut(event.value, max_payload_bytes))
+
+
+def _is_too_large(exc: BaseException) -> bool:
+    error = exc.args[0] if exc.args else None
+    return isinstance(error, KafkaError) and error.code() == KafkaError.MSG_SIZE_TOO_LARGE
 
 
 def _reason(exc: BaseException) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from infra.messaging.avro.codec.schema_nodes import EnumNode, Node, Primitive, UnionNode
-from infra.messaging.avro.codec.varint import FINAL, HIGH, INT_MAX, INT_MIN, MORE, encode_long
+from infra.messaging.avro.codec.varint import EVEN, FINAL, HIGH, INT_MAX, INT_MIN, MORE, encode_long
 
 _MAX_SHAPES = 1024
 _NONE: Final = type(None)
@@ -76,6 +76,7 @@ class _Source:
         self._names: dict[str, Any] = {
             "FINAL": FINAL,
             "MORE": MORE,
+            "EVEN": EVEN,
             "HIGH": HIGH,
             "encode_long": encode_long,
             "join": b"".join,
@@ -188,11 +189,22 @@ class _Source:
         self._piece(value)
 
     def _long(self, value: str) -> None:
-        """``varint.encode_long`` in place, see there."""
+        """``varint.encode_long`` in place, in up to three pieces.
+
+        For a number that is not negative the zigzag is twice the number, so its lowest 28 bits are the number's
+        lowest 27: what is masked and shifted after that is small, which in Python is several times faster.
+        """
+        middle, high = f"{value}m", f"{value}h"
         self._lines += [
-            f"{value} = {value} << 1 ^ {value} >> 63",
-            f"if {value} < 16384: {value} = FINAL[{value}]",
-            f"elif h := {value} >> 28: {value} = MORE[{value} & 16383] + MORE[{value} >> 14 & 16383] + HIGH[h]",
-            f"else: {value} = MORE[{value} & 16383] + FINAL[{value} >> 14]",
+            f"if {value} >= 134217728:",
+            f"    {high} = HIGH[{value} >> 27]",
+            f"    {middle} = {value} & 134217727",
+            f"    {value} = EVEN[{middle} & 8191]",
+            f"    {middle} = MORE[{middle} >> 13]",
+            "else:",
+            f'    {high} = b""',
+            f"    if {value} >= 8192: {middle} = FINAL[{value} >> 13]; {value} = EVEN[{value} & 8191]",
+            f'    else: {middle} = b""; {value} = encode_long({value})',
         ]
-        self._piece(value)
+        for piece in (value, middle, high):
+            self._piece(piece)

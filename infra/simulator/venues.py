@@ -3,10 +3,16 @@
 from typing import Final
 
 from infra.simulator.binance import BinanceVenue
+from infra.simulator.bybit import BybitVenue
+from infra.simulator.huobi import HuobiVenue
+from infra.simulator.okx import OkxVenue
 from infra.simulator.upbit import UpbitVenue
 from infra.simulator.venue import Venue
 
 VENUES: Final[dict[str, type[Venue]]] = {
     "binance": BinanceVenue,
+    "bybit": BybitVenue,
+    "huobi": HuobiVenue,
+    "okx": OkxVenue,
     "upbit": UpbitVenue,
 }

@@ -190,13 +190,14 @@ class StreamOrchestrator:
 
     def tick(self) -> None:
         """Called a few times a second: renews the right to publish, and lets streams do what is due."""
-        if not self._stood_still():
-            now_s = self._clock.monotonic_s()
-            for stream in (*self._streams.values(), *self._ended):
-                stream.on_time(now_s)
-            if self._suspended_until_s is not None and now_s >= self._suspended_until_s:
-                self._suspended_until_s = None
-                self._resume_owned()
+        now_s = self._clock.monotonic_s()
+        if self._stood_still():
+            if self._suspended_until_s is None or now_s < self._suspended_until_s:
+                return
+            self._suspended_until_s = None
+            self._resume_owned()
+        for stream in (*self._streams.values(), *self._ended):
+            stream.on_time(now_s)
 
     def _stood_still(self) -> bool:
         now_s = self._clock.monotonic_s()

@@ -164,7 +164,10 @@ def test_each_record_is_handed_over_in_order_or_counted(steps: list[tuple[str, A
     bench.take_metrics(current=True)
 
     shed = {
-        (r.session_id, r.symbol, n) for item in bench.items for r in item.shed for n in range(r.first, r.last + 1)
+        (r.session_id, r.symbol, n)
+        for item in bench.items
+        for r in item.shed
+        for n in range(r.first, r.last + 1)
     }
     taken = [name_of(record) for record in bench.sink.taken]
     assert len(set(taken)) == len(taken)

@@ -135,6 +135,7 @@ class StreamOrchestrator:
         for key, fold in owned.folds.items():
             desired = fold.desired()
             self._forget_pending(key)
+            self._settle_passed(desired)
             for symbol, wanted in desired.symbols.items():
                 if wanted.outcome_due:
                     self._await_outcome(fold.scope.with_symbol(symbol), wanted)
@@ -285,13 +286,13 @@ class StreamOrchestrator:
                 self._reconcile(fold, self._partition(scope))
                 self._succeed_live(scope, (symbol,))
             case EndFact(narrow, ending):
-                self._supersede(narrow, offset)
+                self._supersede(narrow)
                 self._reconcile(fold, self._partition(scope))
                 if ending is not None:
                     self._end_succeeded(fold, Ended(narrow.symbol, ending, offset))
             case StopFact(_, ending):
                 for symbol in before.symbols:
-                    self._supersede(scope.with_symbol(symbol), offset)
+                    self._supersede(scope.with_symbol(symbol))
                 self._reconcile(fold, self._partition(scope))
                 self._settle_ended(fold)
             case _:
@@ -304,11 +305,28 @@ class StreamOrchestrator:
         for end in desired.ended:
             self._end_succeeded(fold, end)
         if stop is not None:
-            if all(end.offset != stop.offset for end in desired.ended):
+            said = {end.offset for end in desired.ended} | {owed.offset for owed in desired.passed}
+            if stop.offset not in said:
                 self._end_succeeded(fold, stop)
             else:
                 self._outcomes.settled(desired.scope, stop.offset)
                 fold.apply(OutcomeFact(desired.scope, Outcome(stop.offset)), -1)
+
+    def _settle_passed(self, desired: DesiredStream) -> None:
+        """Outcomes of commands that a later one has passed before anyone could say them."""
+        ends = [(owed.symbol, owed.offset) for owed in desired.passed if isinstance(owed.command, Ending)]
+        ends += [(end.symbol, end.offset) for end in desired.ended]
+        for owed in desired.passed:
+            narrow = desired.scope if owed.symbol is None else desired.scope.with_symbol(owed.symbol)
+            correlation_id = owed.command.correlation_id
+            if isinstance(owed.command, Ending):
+                self._outcomes.succeeded(
+                    "disconnect_success", narrow, offset=owed.offset, correlation_id=correlation_id
+                )
+                continue
+            self._pending.setdefault(narrow.key, []).append(_Pending(owed.offset, correlation_id))
+            if any(symbol == owed.symbol and offset > owed.offset for symbol, offset in ends):
+                self._supersede(narrow)
 
     def _end_succeeded(self, fold: ScopeFold, end: Ended) -> None:
         scope = fold.scope if end.symbol is None else fold.scope.with_symbol(end.symbol)
@@ -353,13 +371,10 @@ class StreamOrchestrator:
                 f"{fold.scope.key} runs with socket_params and takes no further symbols; stop it first",
                 code=ErrorCode.SUBSCRIBE_REJECTED,
             )
-            waiting = self._pending.pop(narrow.key, None)
-            self._withdraw(
-                fold,
-                narrow,
-                error,
-                waiting or [_Pending(wanted.offset, wanted.subscription.correlation_id)],
-            )
+            waiting = self._pending.pop(narrow.key, [])
+            if all(pending.offset != wanted.offset for pending in waiting):
+                waiting.append(_Pending(wanted.offset, wanted.subscription.correlation_id))
+            self._withdraw(fold, narrow, error, waiting)
 
     def _withdraw(
         self,
@@ -398,7 +413,7 @@ class StreamOrchestrator:
             if stream is not None and stream.is_live(symbol):
                 self._succeed(scope.with_symbol(symbol))
 
-    def _supersede(self, narrow: ConnectionScopeDomain, offset: int) -> None:
+    def _supersede(self, narrow: ConnectionScopeDomain) -> None:
         """An end came before the exchange's word: the connect commands that waited have failed."""
         for pending in self._pending.pop(narrow.key, []):
             self._outcomes.refused(

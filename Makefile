@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 SECONDS ?=
 RATE ?=
 
-.PHONY: demo test lint faults bench bench-memory bench-session bench-codec command-schemas clean
+.PHONY: demo test lint faults bench bench-memory bench-stages bench-session bench-codec command-schemas clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/gateway demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RATE),--rate $(RATE))
@@ -28,6 +28,9 @@ bench: $(VENV)/.dev
 
 bench-memory: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.whole_path --minutes 10
+
+bench-stages: $(VENV)/.demo
+	@$(BIN)/python -m benchmarks.stages
 
 bench-session: $(VENV)/.demo
 	@$(BIN)/python -m benchmarks.session

@@ -8,6 +8,7 @@ from infra.commandline import (
     disconnect,
     doctor,
     run,
+    schemas,
     services,
     simulate,
     streams,
@@ -29,7 +30,7 @@ def _gateway() -> None:
     """Crypto-exchange WebSockets into Kafka."""
 
 
-for command in (demo, run, services, connect, disconnect, tail, streams, verify, simulate, doctor):
+for command in (demo, run, services, connect, disconnect, tail, streams, verify, simulate, schemas, doctor):
     command.register(app)
 
 

@@ -305,7 +305,7 @@ def _orchestrator(
 def _backpressure(data: Any, reporter: ErrorReporter, clock: Clock, settings: Settings) -> BackpressureWatch:
     core = getattr(data, "inner", None)
     return BackpressureWatch(
-        data.name,
+        getattr(data, "name", "data"),
         lambda: core.figures().in_flight if isinstance(core, KafkaProducer) else 0,
         settings.kafka.queue_max_messages,
         reporter,

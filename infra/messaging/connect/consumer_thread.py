@@ -64,7 +64,7 @@ class ConsumerThread:
         """Open the consumer and begin to poll; to be called in the event loop."""
         self._loop = asyncio.get_running_loop()
         self._ended = self._loop.create_future()
-        self.consumer = Consumer({**self._config, "error_cb": self._on_error}, logger=_QuietLog(self._name))
+        self.consumer = Consumer({**self._config, "error_cb": self._on_error}, logger=QuietLog(self._name))
         self.consumer.subscribe(self._topics, **self._callbacks)
         self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         self._thread.start()
@@ -180,7 +180,7 @@ async def _awaiting(work: Awaitable[T]) -> T:
     return await work
 
 
-class _QuietLog:
+class QuietLog:
     """librdkafka's own log lines, below the level a user sees."""
 
     def __init__(self, name: str) -> None:

@@ -15,11 +15,12 @@ from core.events import with_payload_cut
 from core.partitioning import partition_of
 from core.streams import Fact, fact_to_message, scope_of_key
 from infra.messaging.clients.event_client import event_headers
+from infra.messaging.connect.consumer_thread import QuietLog
 
 STREAMS_TOPIC = "ws.streams"
 _TXN_TIMEOUT_S = 30.0
-_PAYLOAD_LADDER = (100_000, 10_000, 0)
-"""Bytes of a dead letter's payload to try with, one after the other, where its topic takes no more."""
+_PAYLOAD_LIMITS = (1_000_000, 100_000, 10_000, 0)
+"""Bytes of a dead letter's payload: the next, smaller one is used once a topic has refused its size."""
 
 _log = structlog.get_logger("control_writer")
 
@@ -105,6 +106,7 @@ class TransactionalWriter:
         self._outside = outside or {}
         self._producer: Producer | None = None
         self._lock = asyncio.Lock()
+        self._payload_limits = list(_PAYLOAD_LIMITS)
 
     async def write(
         self, facts: Sequence[Fact], events: Sequence[Event], consumed: Sequence[Position] = ()
@@ -118,17 +120,15 @@ class TransactionalWriter:
             else:
                 await send_event(double, event, self._prefix)
         async with self._lock:
-            for max_payload_bytes in _PAYLOAD_LADDER:
+            while True:
+                cut = [_cut(event, self._payload_limits[0]) for event in inside]
                 try:
-                    await asyncio.to_thread(self._transaction, facts, inside, consumed)
+                    return await asyncio.to_thread(self._transaction, facts, cut, consumed)
                 except DeliveryError as exc:
-                    if exc.code is not ErrorCode.TOO_LARGE:
+                    if exc.code is not ErrorCode.TOO_LARGE or len(self._payload_limits) == 1:
                         raise
-                    _log.warning("dead letters cut to fit their topic", max_payload_bytes=max_payload_bytes)
-                    inside = [_cut(event, max_payload_bytes) for event in inside]
-                else:
-                    return
-            await asyncio.to_thread(self._transaction, facts, inside, consumed)
+                    del self._payload_limits[0]
+                    _log.warning("dead letters are cut to fit", max_payload_bytes=self._payload_limits[0])
 
     async def close(self) -> None:
         """Close the client, once the transaction at hand is over."""
@@ -158,7 +158,10 @@ class TransactionalWriter:
             producer.commit_transaction(_TXN_TIMEOUT_S)
         except (KafkaException, BufferError) as exc:
             self._abort(producer)
-            code = ErrorCode.TOO_LARGE if too_large or _is_too_large(exc) else None
+            code = None
+            if too_large or _is_too_large(exc):
+                code = ErrorCode.TOO_LARGE
+                self._producer = None  # its sequence numbers are out of step with the broker's now
             raise DeliveryError(f"the transaction was aborted: {_reason(exc)}", code=code) from exc
 
     def _produce(
@@ -190,7 +193,7 @@ class TransactionalWriter:
 
     def _ready(self) -> Producer:
         if self._producer is None:
-            producer = Producer(self._config)
+            producer = Producer(self._config, logger=QuietLog("transactions"))
             try:
                 producer.init_transactions(_TXN_TIMEOUT_S)
             except KafkaException as exc:

@@ -11,7 +11,7 @@ from infra.services.kafka import KAFKA_VERSION
 FLINK_VERSION = "2.3.0"
 CONNECT_CONVERTER_VERSION = "2.6.13.Final"
 _COMPILER_VERSION = "3.46.100"
-_SOURCES = Path(__file__).resolve().parents[1] / "java"
+SOURCES = Path(__file__).resolve().parents[1] / "java"
 
 
 def flink_reader_class_path(artifacts: MavenArtifacts) -> str:
@@ -61,8 +61,8 @@ def java(class_path: str, *arguments: str, heap_mb: int = 256) -> list[str]:
     return [str(java_executable()), *options, "-cp", class_path, *arguments]
 
 
-def compile_source(artifacts: MavenArtifacts, name: str, class_path: str, classes: Path) -> None:
-    """Compile one file of ``tests/integration/java``."""
+def compile_source(artifacts: MavenArtifacts, source: Path, class_path: str, classes: Path) -> None:
+    """Compile one file into the folder ``classes``."""
     # The compiler expands no asterisk.
     jars = ":".join(str(jar) for jar in Path(class_path).parent.glob("*.jar"))
     run(
@@ -70,7 +70,7 @@ def compile_source(artifacts: MavenArtifacts, name: str, class_path: str, classe
             compiler_class_path(artifacts),
             "org.eclipse.jdt.internal.compiler.batch.Main",
             *("-source", "21", "-target", "21", "-encoding", "UTF-8", "-failOnWarning"),
-            *("-cp", jars, "-d", str(classes), str(_SOURCES / f"{name}.java")),
+            *("-cp", jars, "-d", str(classes), str(source)),
         )
     )
 

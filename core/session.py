@@ -89,6 +89,7 @@ class StreamSession:
         self._liveness = Liveness(self._liveness_settings, now_s)
         self._dialect: Dialect = profile.dialect(request_type, session_id)
         self._dialect.accept_all = accept_all
+        self._dialect.books.unattended = accept_all
         if books is not None:
             self._dialect.books.settings = books
         self._channels = channels

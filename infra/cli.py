@@ -7,6 +7,7 @@ from infra.commandline import (
     demo,
     disconnect,
     doctor,
+    replay,
     run,
     services,
     simulate,
@@ -29,7 +30,7 @@ def _gateway() -> None:
     """Crypto-exchange WebSockets into Kafka."""
 
 
-for command in (demo, run, services, connect, disconnect, tail, streams, verify, simulate, doctor):
+for command in (demo, run, services, connect, disconnect, tail, streams, verify, simulate, replay, doctor):
     command.register(app)
 
 

@@ -253,11 +253,10 @@ def _stream_parts(
 
 
 def _book_snapshots(settings: Settings, lifecycle: Lifecycle) -> RestBookSnapshots:
-    given = settings.gateway.exchange_rest_urls
     addresses = {
         exchange.value: RestAddress(url, profile.rest_limit)
         for exchange, profile in PROFILES.items()
-        if (url := given.get(exchange.value, profile.rest_url)) is not None
+        if (url := settings.gateway.rest_url(exchange.value, profile.rest_url)) is not None
     }
     snapshots = RestBookSnapshots(addresses)
     lifecycle.add("book snapshots", snapshots.close)

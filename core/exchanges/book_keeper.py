@@ -46,6 +46,8 @@ class BookKeeper:
         self.depth: int | None = None
         """The depth of the subscription, where the exchange has steps; set by the dialect with ``exact``."""
         self.exact = False
+        self.unattended = False
+        """Nobody repairs what breaks, as in a replay: every break is told, and none is waited for."""
         self._exchange = exchange
         self._region = region
         self._session_id = session_id
@@ -314,7 +316,7 @@ class BookKeeper:
         if received_us - kept.whole_since_us > _SETTLED_US:
             kept.attempts = 0
         if not kept.broken:
-            kept.broken = True
+            kept.broken = not self.unattended
             self._notices.append(SymbolBroken(track.symbol, code, message))
             # An initial snapshot may be under way already: it keeps its turn.
             if not kept.asked:

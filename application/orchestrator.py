@@ -15,7 +15,6 @@ from application.outcomes import OutcomeWriter
 from application.ports import AtomicWriter, Clock
 from application.stream import Stream, StreamParts
 from core.command_rules import Profiles, connect_facts, disconnect_facts
-from core.connect_budget import ConnectBudget
 from core.errors import ErrorCode, ExchangeError, OrchestratorError
 from core.identity import ConnectionScopeDomain
 from core.streams import (
@@ -77,7 +76,6 @@ class StreamOrchestrator:
         self._partition_of: dict[str, int] = {}
         self._orphans: set[int] = set()
         self._pending: dict[str, list[_Pending]] = {}
-        self._budgets: dict[str, ConnectBudget] = {}
         self._ended: list[Stream] = []
         self._ticked_s = clock.monotonic_s()
         self._sure_until_us = 0
@@ -352,11 +350,7 @@ class StreamOrchestrator:
             if profile is None:
                 _log.error("no such exchange here", scope=scope.key)
                 return
-            budget = self._budgets.setdefault(
-                scope.exchange,
-                ConnectBudget(profile.limits.max_connects, profile.limits.connect_window_s),
-            )
-            stream = self._streams[scope.key] = Stream(scope, profile, self._parts, self, budget)
+            stream = self._streams[scope.key] = Stream(scope, profile, self._parts, self)
             self._partition_of[scope.key] = partition
         stream.run(
             desired.symbols,

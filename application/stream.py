@@ -35,6 +35,7 @@ class StreamParts(msgspec.Struct, frozen=True):
     hold_max_s: float
     url_of: Callable[[ExchangeProfile], str]
     instance: str
+    exact_numbers: bool = False
 
 
 class StreamOwner(Protocol):
@@ -221,6 +222,7 @@ class Stream:
             pump=self._pump,
             events=self,
             may_publish=self._owner.may_publish,
+            exact_numbers=parts.exact_numbers,
         )
 
     def _on_delivery_outage(self, error: DeliveryError) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from core.errors import ErrorCode, PayloadError
+from core.exact_numbers import with_exact
 from core.exchanges.base import (
     Confirmed,
     Dialect,
@@ -24,7 +25,7 @@ from core.exchanges.base import (
 )
 from core.identity import RequestType, Symbol
 from core.liveness import Liveness, LivenessSettings, Pulse
-from core.records import Record
+from core.records import OrderBook, Record
 
 _SAMPLE_BYTES = 16 * 1024
 _MAX_SAMPLES = 16
@@ -59,11 +60,13 @@ class StreamSession:
         liveness: LivenessSettings | None = None,
         socket_params: object | None = None,
         accept_all: bool = False,
+        exact: bool = False,
     ) -> None:
         """``socket_params`` (a JSON object or list) is sent in place of the built subscription.
 
         ``accept_all`` is for replays, which subscribe to nothing: data of any symbol and request type becomes
-        records. Without it, what was not asked for (or no longer is) is counted as ignored.
+        records. Without it, what was not asked for (or no longer is) is counted as ignored. ``exact`` fills the
+        exact numbers of tickers and trades, at the price of reading their frames twice.
         """
         self.profile = profile
         self.request_type = request_type
@@ -75,6 +78,7 @@ class StreamSession:
         self._liveness = Liveness(self._liveness_settings, now_s)
         self._dialect: Dialect = profile.dialect(request_type, session_id)
         self._dialect.accept_all = accept_all
+        self._exact = exact
         self._socket_params = socket_params
         self._socket_params_sent = False
         self._unconfirmed: dict[str, SymbolTrack] = {}
@@ -158,6 +162,8 @@ class StreamSession:
         except (msgspec.MsgspecError, PayloadError, UnicodeError, RecursionError) as exc:
             self._not_parsed(frame, exc)
             return ()
+        if self._exact and records:
+            records = self._exactly(records, frame)
         if self._unconfirmed and records:
             self._confirm(records)
         if dialect.notices or dialect.outbox:
@@ -202,6 +208,14 @@ class StreamSession:
         self._samples = 0
         self.pending = bool(self._outbox)
         return taken
+
+    def _exactly(self, records: Sequence[Record], frame: str | bytes) -> Sequence[Record]:
+        if isinstance(records[0], OrderBook):
+            return records
+        try:
+            return with_exact(records, self._dialect.exact_numbers(frame))
+        except msgspec.MsgspecError:
+            return records  # their sequence numbers are given out, and the doubles are right
 
     def _active(self) -> list[SymbolTrack]:
         return [track for track in self.tracks if track.active]

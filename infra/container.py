@@ -231,6 +231,7 @@ def _stream_parts(
         hold_max_s=gateway.hold_max_s,
         url_of=url_of,
         instance=instance,
+        exact_numbers=gateway.numbers == "exact",
     )
 
 

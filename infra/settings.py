@@ -141,6 +141,8 @@ class GatewaySettings(_Section):
     realtime_partitions: int = Field(default=12, ge=1)
     schema_register: Literal["on", "off"] = "on"
     topic_subjects: Literal["on", "off"] = "on"
+    numbers: Literal["double", "exact"] = "double"
+    """``exact`` also fills ``price_exact`` and ``quantity_exact``, from the exchange's own text."""
     message_timestamp: Literal["received", "exchange"] = "received"
     command_max_bytes: int = Field(default=256 * 1024, ge=1024)
     url_allow_list: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ from typing import ClassVar
 import msgspec
 
 from core.errors import ErrorCode, PayloadError
+from core.exact_numbers import ExactNumbers
 from core.identity import Exchange, Region, RequestType, Symbol
 from core.records import Record
 
@@ -175,6 +176,14 @@ class Dialect(ABC):
         Raises ``core.errors.PayloadError`` or ``msgspec.MsgspecError`` for a frame that cannot be read; any
         other exception is a defect.
         """
+
+    def exact_numbers(self, frame: str | bytes) -> Sequence[ExactNumbers]:
+        """The exact numbers of a frame that gave tickers or trades, in the order of its records.
+
+        Called after ``receive``, and only when exact numbers are asked for: the frame is read again, as text.
+        None where a dialect does not give them.
+        """
+        return ()
 
     @abstractmethod
     def probe(self) -> Outgoing | None:

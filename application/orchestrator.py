@@ -35,6 +35,9 @@ from core.streams import (
 
 _log = structlog.get_logger("orchestrator")
 
+_HAND_OVER_S = 3.0
+"""How long giving up partitions waits for the outcomes given on them to be written."""
+
 
 class _Owned(msgspec.Struct):
     """A partition of ``ws.streams`` that is ours."""
@@ -153,6 +156,8 @@ class StreamOrchestrator:
             for key in [k for k, p in self._partition_of.items() if p == partition]:
                 self._drop(key)
         await self._finish_ended()
+        if partitions and not await self._outcomes.drained(_HAND_OVER_S):
+            _log.warning("outcomes not written before the hand-over: the next owner may repeat them")
 
     async def lost(self, partitions: Iterable[int], *, brokers_answer: bool) -> None:
         """Ownership ended without a hand-over.
@@ -187,7 +192,7 @@ class StreamOrchestrator:
         """Called a few times a second: renews the right to publish, and lets streams do what is due."""
         if not self._stood_still():
             now_s = self._clock.monotonic_s()
-            for stream in self._streams.values():
+            for stream in (*self._streams.values(), *self._ended):
                 stream.on_time(now_s)
             if self._suspended_until_s is not None and now_s >= self._suspended_until_s:
                 self._suspended_until_s = None
@@ -260,6 +265,8 @@ class StreamOrchestrator:
         """Streams that ended since the last call, whose figures want a last report."""
         ended = [s for s in self._ended if s.quiet]
         self._ended = [s for s in self._ended if not s.quiet]
+        for stream in ended:
+            stream.finish()
         return ended
 
     # -- inside ------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from application.accounting import StreamAccounting
 from application.ports import RecordSink
-from core.errors import CircuitOpenError, DeliveryError
+from core.errors import CircuitOpenError, DeliveryError, ErrorCode, GatewayError
 from core.identity import ConnectionScopeDomain
 from core.projection import Blanks, project
 from core.records import Record
@@ -31,6 +31,8 @@ class RecordPump:
     here, in order. After ``hold_max_s`` that becomes shedding: reading goes on, so that the exchange does not
     cut us off, and each record is given up by its number until the producer takes records again. What is
     given up is counted by session and sequence; ``on_outage_end(shed)`` tells the sum once per outage.
+    A record that no producer will ever take (it cannot be encoded, it is too large) is given up at once, alone,
+    and told by ``on_rejected``.
     """
 
     def __init__(
@@ -42,8 +44,9 @@ class RecordPump:
         *,
         hold_max_s: float,
         max_held: int = 20_000,
-        on_outage: Callable[[DeliveryError], None],
+        on_outage: Callable[[GatewayError], None],
         on_outage_end: Callable[[int], None],
+        on_rejected: Callable[[GatewayError], None],
     ) -> None:
         self._scope = scope
         self._publish: Callable[[Record, Callable[[Any, Any], None]], None] = sink.publish
@@ -54,6 +57,7 @@ class RecordPump:
         self._max_held = max_held
         self._on_outage = on_outage
         self._on_outage_end = on_outage_end
+        self._on_rejected = on_rejected
         self._held: deque[Record] = deque()
         self._since_s: float | None = None
         self._shedding = False
@@ -66,6 +70,11 @@ class RecordPump:
         """Whether records wait for the producer."""
         return self._since_s is not None
 
+    @property
+    def reading_paused(self) -> bool:
+        """Whether no connection of the stream should read: while records wait, not while they are given up."""
+        return self._since_s is not None and not self._shedding
+
     def take(self, records: Sequence[Record]) -> None:
         """Hand over the records of one frame, in order."""
         if self.blanks:
@@ -77,8 +86,12 @@ class RecordPump:
                 for record in records:
                     publish(record, on_delivery)
                     done += 1
-            except DeliveryError as exc:
+            except GatewayError as exc:
                 self._accounting.produced += done
+                if _is_for_good(exc):
+                    self._reject(records[done], exc)
+                    self.take(records[done + 1 :])
+                    return
                 self._begin_outage(exc)
                 self._hold(records[done:])
                 return
@@ -109,7 +122,7 @@ class RecordPump:
         if self._since_s is not None:
             self._end_outage()
 
-    def _begin_outage(self, error: DeliveryError) -> None:
+    def _begin_outage(self, error: GatewayError) -> None:
         self._since_s = -1.0
         self._valve.pause_reading()
         self._on_outage(error)
@@ -128,13 +141,16 @@ class RecordPump:
     def _hand_over_held(self) -> bool:
         """Publish what is held, in order; True when nothing is left."""
         held = self._held
-        try:
-            while held:
+        while held:
+            try:
                 self._publish(held[0], self._on_delivery)
+            except GatewayError as exc:
+                if not _is_for_good(exc):
+                    return False
+                self._reject(held.popleft(), exc)
+            else:
                 held.popleft()
                 self._accounting.produced += 1
-        except DeliveryError:
-            return False
         return True
 
     def _try_or_shed(self, records: Sequence[Record]) -> None:
@@ -142,8 +158,11 @@ class RecordPump:
         for index, record in enumerate(records):
             try:
                 self._publish(record, self._on_delivery)
-            except DeliveryError:
-                self._shed(record)
+            except GatewayError as exc:
+                if _is_for_good(exc):
+                    self._reject(record, exc)
+                else:
+                    self._shed(record)
             else:
                 self._accounting.produced += 1
                 self._end_outage()
@@ -154,10 +173,24 @@ class RecordPump:
         while self._held:
             self._shed(self._held.popleft())
 
+    def _reject(self, record: Record, error: GatewayError) -> None:
+        self._give_up(record)
+        self._on_rejected(error)
+
     def _shed(self, record: Record) -> None:
-        self._accounting.shed += 1
         self._shed_in_outage += 1
+        self._give_up(record)
+
+    def _give_up(self, record: Record) -> None:
+        self._accounting.shed += 1
         self._accounting.minutes.shed(record.session_id, record.symbol, record.sequence, record.received_ts_us)
+
+
+def _is_for_good(error: GatewayError) -> bool:
+    """Whether trying the same record again makes no sense; a producer that is stopped refuses all alike."""
+    if isinstance(error, DeliveryError):
+        return error.code is ErrorCode.TOO_LARGE
+    return not error.retriable
 
 
 def shed_error(scope: ConnectionScopeDomain, shed: int) -> CircuitOpenError:

@@ -221,7 +221,7 @@ class StreamConnection:
             )
             self._connection = connection
             try:
-                if self._pump.holding:
+                if self._pump.reading_paused:
                     connection.pause_reading()
                 self.connected_at_ms = self._clock.epoch_us() // 1000
                 _log.info("connected", scope=self._scope.key, session_id=session.session_id, url=self._url)
@@ -241,14 +241,16 @@ class StreamConnection:
         try:
             while not self._ending:
                 now_s = self._clock.monotonic_s()
-                if not self._pump.holding:
+                if not self._pump.reading_paused:
                     session.on_time(now_s)
                     self._act()
                 if self._giving_up is not None:
                     raise self._giving_up
                 wake = asyncio.ensure_future(self._wake.wait())
-                await asyncio.wait({closed, wake}, timeout=_TICK_S, return_when=asyncio.FIRST_COMPLETED)
+                tick = asyncio.ensure_future(self._clock.sleep(_TICK_S))
+                await asyncio.wait({closed, wake, tick}, return_when=asyncio.FIRST_COMPLETED)
                 wake.cancel()
+                tick.cancel()
                 self._wake.clear()
                 if closed.done() and not self._ending:
                     raise self._explain(closed.result())

@@ -1,5 +1,6 @@
 """What has to be done from time to time: the orchestrator's tick, minute metrics, specs for look-up."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -36,6 +37,8 @@ class Upkeep:
         self._clock = clock
         self._topic = prefix + METRICS_TOPIC
         self._known_specs: set[str] = set()
+        self._sending = asyncio.Lock()
+        """What is taken for one event must be settled before more is taken, or it would be counted twice."""
 
     async def tick_forever(self) -> None:
         """The orchestrator's tick; by itself, so that nothing that waits can hold it up."""
@@ -80,6 +83,10 @@ class Upkeep:
         return self._known_specs != set(self._orchestrator.streams)
 
     async def _send(self, stream: Stream, *, last: bool = False) -> None:
+        async with self._sending:
+            await self._send_taken(stream, last=last)
+
+    async def _send_taken(self, stream: Stream, *, last: bool) -> None:
         accounting = stream.accounting
         event = accounting.take_event(current=last)
         if event is None:

@@ -12,8 +12,8 @@ from typing import Literal
 
 import msgspec
 
-from core.audit import Track
 from core.audit_report import SourceReport, SourceTrack
+from core.audit_track import Track
 
 _EXAMPLES = 10
 _MAX_STARTS = 16

@@ -83,11 +83,17 @@ class Ending(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class StreamSettings(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The value under ``K#settings``."""
+    """The value under ``K#settings``. ``symbols``: those that ``socket_params`` subscribes to."""
 
     ticket_id: str
     url: str | None = None
     socket_params: Any = None
+    symbols: tuple[str, ...] = ()
+
+    @property
+    def connection(self) -> tuple[str | None, Any]:
+        """What a connection is opened with; two settings equal in this are the same to it."""
+        return self.url, self.socket_params
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -278,9 +284,7 @@ class ScopeFold:
             floor = max(self._stop_at, state.ended_at, state.refused_at)
             if state.subscription is not None and state.subscribed_at > floor:
                 wanted = Wanted(state.subscription, state.subscribed_at, state.subscribed_at > state.settled_at)
-                fits = takes_all or (
-                    settings is not None and state.subscription.ticket_id == settings.ticket_id
-                )
+                fits = takes_all or (settings is not None and name in settings.symbols)
                 (symbols if fits else displaced)[name] = wanted
                 continue
             end = self._due_ending(name, state)

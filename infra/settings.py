@@ -4,16 +4,18 @@ Names are those of the environment. All are validated when this is built; ``load
 wrong into one ``SettingsError`` that lists each by name.
 """
 
+import json
 import socket
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from core.errors import SettingsError
 from core.events import without_secrets
+from core.identity import Exchange
 
 
 class ProducerProfile(StrEnum):
@@ -143,9 +145,10 @@ class GatewaySettings(_Section):
     topic_subjects: Literal["on", "off"] = "on"
     message_timestamp: Literal["received", "exchange"] = "received"
     command_max_bytes: int = Field(default=256 * 1024, ge=1024)
-    url_allow_list: tuple[str, ...] = ()
-    """Hosts (``host`` or ``host:port``) that a command's URL may name beside the exchange's own."""
-    exchange_urls: dict[str, str] = Field(default_factory=dict)
+    url_allow_list: Annotated[tuple[str, ...], NoDecode] = ()
+    """Hosts (``host`` or ``host:port``) that a command's URL may name beside the exchange's own; separated by
+    commas, or as a JSON list."""
+    exchange_urls: Annotated[dict[str, str], NoDecode] = Field(default_factory=dict)
     """JSON object exchange -> WebSocket URL to use in place of the public one, as for a simulator."""
     probe_after_s: float = Field(default=10.0, gt=0)
     stale_after_s: float = Field(default=20.0, gt=0)
@@ -164,9 +167,38 @@ class GatewaySettings(_Section):
     def _named(cls, value: str | None) -> str | None:
         return value or None
 
+    @field_validator("url_allow_list", mode="before")
+    @classmethod
+    def _hosts(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):
+            return tuple(_json(value))
+        return tuple(host.strip() for host in value.split(",") if host.strip())
+
+    @field_validator("exchange_urls", mode="before")
+    @classmethod
+    def _object(cls, value: Any) -> Any:
+        return _json(value) if isinstance(value, str) else value
+
+    @field_validator("exchange_urls")
+    @classmethod
+    def _of_exchanges(cls, value: dict[str, str]) -> dict[str, str]:
+        unknown = sorted(set(value) - {exchange.value for exchange in Exchange})
+        if unknown:
+            raise ValueError(f"no such exchange: {', '.join(unknown)}")
+        return value
+
     def topic(self, name: str) -> str:
         """A topic's or group's full name."""
         return self.prefix + name
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as exc:
+        raise ValueError(f"this is not JSON: {exc}") from exc
 
 
 class Settings(_Section):
@@ -207,8 +239,6 @@ def load_settings(env_file: Path | None = None) -> Settings:
             for error in exc.errors(include_url=False, include_input=False):
                 variable = prefix + "_".join(str(p) for p in error["loc"][:1]).upper()
                 wrong.append(f"{variable}: {error['msg']}")
-        except Exception as exc:  # noqa: BLE001 - pydantic-settings raises its own type for JSON it cannot read
-            wrong.append(f"{prefix}…: {exc}")
     if wrong:
         raise SettingsError(without_secrets("; ".join(wrong)))
     return Settings(**sections)

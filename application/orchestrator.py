@@ -15,7 +15,6 @@ from application.outcomes import OutcomeWriter
 from application.ports import AtomicWriter, Clock
 from application.stream import Stream, StreamParts
 from core.command_rules import Profiles, connect_facts, disconnect_facts
-from core.connect_budget import ConnectBudget
 from core.errors import ErrorCode, ExchangeError, OrchestratorError
 from core.identity import ConnectionScopeDomain
 from core.streams import (
@@ -77,7 +76,6 @@ class StreamOrchestrator:
         self._partition_of: dict[str, int] = {}
         self._orphans: set[int] = set()
         self._pending: dict[str, list[_Pending]] = {}
-        self._budgets: dict[str, ConnectBudget] = {}
         self._ended: list[Stream] = []
         self._ticked_s = clock.monotonic_s()
         self._sure_until_us = 0
@@ -135,6 +133,7 @@ class StreamOrchestrator:
         for key, fold in owned.folds.items():
             desired = fold.desired()
             self._forget_pending(key)
+            self._settle_passed(desired)
             for symbol, wanted in desired.symbols.items():
                 if wanted.outcome_due:
                     self._await_outcome(fold.scope.with_symbol(symbol), wanted)
@@ -190,13 +189,14 @@ class StreamOrchestrator:
 
     def tick(self) -> None:
         """Called a few times a second: renews the right to publish, and lets streams do what is due."""
-        if not self._stood_still():
-            now_s = self._clock.monotonic_s()
-            for stream in (*self._streams.values(), *self._ended):
-                stream.on_time(now_s)
-            if self._suspended_until_s is not None and now_s >= self._suspended_until_s:
-                self._suspended_until_s = None
-                self._resume_owned()
+        now_s = self._clock.monotonic_s()
+        if self._stood_still():
+            if self._suspended_until_s is None or now_s < self._suspended_until_s:
+                return
+            self._suspended_until_s = None
+            self._resume_owned()
+        for stream in (*self._streams.values(), *self._ended):
+            stream.on_time(now_s)
 
     def _stood_still(self) -> bool:
         now_s = self._clock.monotonic_s()
@@ -284,13 +284,13 @@ class StreamOrchestrator:
                 self._reconcile(fold, self._partition(scope))
                 self._succeed_live(scope, (symbol,))
             case EndFact(narrow, ending):
-                self._supersede(narrow, offset)
+                self._supersede(narrow)
                 self._reconcile(fold, self._partition(scope))
                 if ending is not None:
                     self._end_succeeded(fold, Ended(narrow.symbol, ending, offset))
             case StopFact(_, ending):
                 for symbol in before.symbols:
-                    self._supersede(scope.with_symbol(symbol), offset)
+                    self._supersede(scope.with_symbol(symbol))
                 self._reconcile(fold, self._partition(scope))
                 self._settle_ended(fold)
             case _:
@@ -303,11 +303,28 @@ class StreamOrchestrator:
         for end in desired.ended:
             self._end_succeeded(fold, end)
         if stop is not None:
-            if all(end.offset != stop.offset for end in desired.ended):
+            said = {end.offset for end in desired.ended} | {owed.offset for owed in desired.passed}
+            if stop.offset not in said:
                 self._end_succeeded(fold, stop)
             else:
                 self._outcomes.settled(desired.scope, stop.offset)
                 fold.apply(OutcomeFact(desired.scope, Outcome(stop.offset)), -1)
+
+    def _settle_passed(self, desired: DesiredStream) -> None:
+        """Outcomes of commands that a later one has passed before anyone could say them."""
+        ends = [(owed.symbol, owed.offset) for owed in desired.passed if isinstance(owed.command, Ending)]
+        ends += [(end.symbol, end.offset) for end in desired.ended]
+        for owed in desired.passed:
+            narrow = desired.scope if owed.symbol is None else desired.scope.with_symbol(owed.symbol)
+            correlation_id = owed.command.correlation_id
+            if isinstance(owed.command, Ending):
+                self._outcomes.succeeded(
+                    "disconnect_success", narrow, offset=owed.offset, correlation_id=correlation_id
+                )
+                continue
+            self._pending.setdefault(narrow.key, []).append(_Pending(owed.offset, correlation_id))
+            if any(symbol == owed.symbol and offset > owed.offset for symbol, offset in ends):
+                self._supersede(narrow)
 
     def _end_succeeded(self, fold: ScopeFold, end: Ended) -> None:
         scope = fold.scope if end.symbol is None else fold.scope.with_symbol(end.symbol)
@@ -333,11 +350,7 @@ class StreamOrchestrator:
             if profile is None:
                 _log.error("no such exchange here", scope=scope.key)
                 return
-            budget = self._budgets.setdefault(
-                scope.exchange,
-                ConnectBudget(profile.limits.max_connects, profile.limits.connect_window_s),
-            )
-            stream = self._streams[scope.key] = Stream(scope, profile, self._parts, self, budget)
+            stream = self._streams[scope.key] = Stream(scope, profile, self._parts, self)
             self._partition_of[scope.key] = partition
         stream.run(
             desired.symbols,
@@ -352,13 +365,10 @@ class StreamOrchestrator:
                 f"{fold.scope.key} runs with socket_params and takes no further symbols; stop it first",
                 code=ErrorCode.SUBSCRIBE_REJECTED,
             )
-            waiting = self._pending.pop(narrow.key, None)
-            self._withdraw(
-                fold,
-                narrow,
-                error,
-                waiting or [_Pending(wanted.offset, wanted.subscription.correlation_id)],
-            )
+            waiting = self._pending.pop(narrow.key, [])
+            if all(pending.offset != wanted.offset for pending in waiting):
+                waiting.append(_Pending(wanted.offset, wanted.subscription.correlation_id))
+            self._withdraw(fold, narrow, error, waiting)
 
     def _withdraw(
         self,
@@ -397,7 +407,7 @@ class StreamOrchestrator:
             if stream is not None and stream.is_live(symbol):
                 self._succeed(scope.with_symbol(symbol))
 
-    def _supersede(self, narrow: ConnectionScopeDomain, offset: int) -> None:
+    def _supersede(self, narrow: ConnectionScopeDomain) -> None:
         """An end came before the exchange's word: the connect commands that waited have failed."""
         for pending in self._pending.pop(narrow.key, []):
             self._outcomes.refused(

@@ -38,6 +38,7 @@ class StreamParts(msgspec.Struct, frozen=True):
     snapshots: BookSnapshots
     books: BookSettings
     instance: str
+    exact_numbers: bool = False
 
 
 class StreamOwner(Protocol):
@@ -227,6 +228,7 @@ class Stream:
             pump=self._pump,
             events=self,
             may_publish=self._owner.may_publish,
+            exact_numbers=parts.exact_numbers,
         )
 
     def _on_rejected(self, error: GatewayError) -> None:

@@ -85,6 +85,7 @@ class StreamConnection:
         pump: RecordPump,
         events: ConnectionEvents,
         may_publish: Callable[[int], bool],
+        exact_numbers: bool = False,
     ) -> None:
         self._scope = scope
         self._profile = profile
@@ -106,6 +107,7 @@ class StreamConnection:
         self._pump = pump
         self._events = events
         self._may_publish = may_publish
+        self._exact_numbers = exact_numbers
         self._wanted: dict[str, None] = {}
         self._session: StreamSession | None = None
         self._connection: Connection | None = None
@@ -243,6 +245,7 @@ class StreamConnection:
             socket_params=self._socket_params,
             books=self._books,
             channels=self._channels,
+            exact=self._exact_numbers,
         )
         self._giving_up = None
         self._session = session

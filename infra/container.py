@@ -300,6 +300,7 @@ def _stream_parts(
         snapshots=snapshots,
         books=BookSettings(depth=gateway.book_depth, snapshot_every_s=gateway.book_snapshot_s),
         instance=instance,
+        exact_numbers=gateway.numbers == "exact",
     )
 
 

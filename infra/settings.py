@@ -142,6 +142,8 @@ class GatewaySettings(_Section):
     realtime_partitions: int = Field(default=12, ge=1)
     schema_register: Literal["on", "off"] = "on"
     topic_subjects: Literal["on", "off"] = "on"
+    numbers: Literal["double", "exact"] = "double"
+    """``exact`` also fills ``price_exact`` and ``quantity_exact``, from the exchange's own text."""
     message_timestamp: Literal["received", "exchange"] = "received"
     command_max_bytes: int = Field(default=256 * 1024, ge=1024)
     url_allow_list: tuple[str, ...] = ()
@@ -149,7 +151,7 @@ class GatewaySettings(_Section):
     exchange_urls: dict[str, str] = Field(default_factory=dict)
     """JSON object exchange -> WebSocket URL to use in place of the public one, as for a simulator."""
     exchange_rest_urls: dict[str, str] = Field(default_factory=dict)
-    """JSON object exchange -> REST URL (``http(s)://host[:port]``) in place of the public one. By default, where
+    """JSON object exchange -> REST URL (``http(s)://host[:port]``) in place of the public one. By default where
     ``exchange_urls`` names a plain ``ws://`` address, as a simulator has, that host and port by HTTP."""
     book_depth: int = Field(default=1000, ge=1, le=5000)
     """Levels a side of the order books that are kept."""

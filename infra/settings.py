@@ -149,8 +149,8 @@ class GatewaySettings(_Section):
     exchange_urls: dict[str, str] = Field(default_factory=dict)
     """JSON object exchange -> WebSocket URL to use in place of the public one, as for a simulator."""
     exchange_rest_urls: dict[str, str] = Field(default_factory=dict)
-    """JSON object exchange -> REST URL (``http(s)://host[:port]``) in place of the public one. By default, where
-    ``exchange_urls`` names a plain ``ws://`` address, as a simulator has, that host and port by HTTP."""
+    """JSON object exchange -> REST URL (``http(s)://host[:port]``) in place of the public one. By default,
+    where ``exchange_urls`` names a plain ``ws://`` address, as a simulator has, that host and port by HTTP."""
     book_depth: int = Field(default=1000, ge=1, le=5000)
     """Levels a side of the order books that are kept."""
     book_snapshot_s: float = Field(default=60.0, ge=0)

@@ -41,7 +41,7 @@ def read_recording(path: Path) -> Iterator[Recorded]:
         number = 0
         try:
             for text in lines:
-                number += 1  # noqa: SIM113 - also where reading itself fails
+                number += 1
                 if not text.strip():
                     continue
                 line = _LINE.decode(text)

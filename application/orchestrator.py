@@ -7,6 +7,7 @@ is told of its facts in the order of the log, folds them, and runs exactly what 
 import asyncio
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 import structlog
@@ -34,6 +35,11 @@ from core.streams import (
 )
 
 _log = structlog.get_logger("orchestrator")
+
+_HEARD_OF_WITHIN: Final = 0.7
+"""Of a session, the part after which it may be over: the last heartbeat went out up to a quarter of it before
+the standstill began."""
+_OUTCOMES_WITHIN_S: Final = 5.0
 
 
 class _Owned(msgspec.Struct):
@@ -144,15 +150,14 @@ class StreamOrchestrator:
             self._drop(key)
 
     async def revoked(self, partitions: Iterable[int]) -> None:
-        """Others will own these: close their streams and wait until that is done."""
-        partitions = sorted(partitions)
-        if partitions:
-            _log.info("partitions given up", partitions=partitions)
-        for partition in partitions:
-            self._owned.pop(partition, None)
-            for key in [k for k, p in self._partition_of.items() if p == partition]:
-                self._drop(key)
+        """Others will own these: close their streams, and wait until that is done and told.
+
+        An outcome that still waited here would be given again by the next owner.
+        """
+        self._give_up(partitions)
         await self._finish_ended()
+        if not await self._outcomes.drained(_OUTCOMES_WITHIN_S):
+            _log.warning("outcomes still wait for Kafka; the next owner may give them too")
 
     async def lost(self, partitions: Iterable[int], *, brokers_answer: bool) -> None:
         """Ownership ended without a hand-over.
@@ -162,7 +167,9 @@ class StreamOrchestrator:
         """
         partitions = list(partitions)
         if brokers_answer:
-            await self.revoked(partitions)
+            # Whatever was in doubt after a standstill, the group has decided it now.
+            self._suspended_until_s = None
+            await self._lose(partitions)
             return
         for partition in partitions:
             self._owned.pop(partition, None)
@@ -173,7 +180,8 @@ class StreamOrchestrator:
         """The group has spoken again: orphaned partitions that are not ours any more end here."""
         gone = self._orphans - set(assigned)
         self._orphans &= set(assigned)
-        await self.revoked(gone)
+        if gone:
+            await self._lose(gone)
 
     # -- the right to publish ----------------------------------------------------------------------
 
@@ -185,20 +193,21 @@ class StreamOrchestrator:
 
     def tick(self) -> None:
         """Called a few times a second: renews the right to publish, and lets streams do what is due."""
-        if not self._stood_still():
-            now_s = self._clock.monotonic_s()
-            for stream in self._streams.values():
-                stream.on_time(now_s)
-            if self._suspended_until_s is not None and now_s >= self._suspended_until_s:
-                self._suspended_until_s = None
-                self._resume_owned()
+        self._stood_still()
+        now_s = self._clock.monotonic_s()
+        if self._suspended_until_s is not None and now_s >= self._suspended_until_s:
+            # The group has had the time to tell us that our partitions are gone, and has not.
+            self._suspended_until_s = None
+            self._resume_owned()
+        for stream in self._streams.values():
+            stream.on_time(now_s)
 
     def _stood_still(self) -> bool:
         now_s = self._clock.monotonic_s()
         stood_s = now_s - self._ticked_s
         self._ticked_s = now_s
         self._sure_until_us = self._clock.epoch_us() + int(self._session_timeout_s * 500_000)
-        if stood_s < self._session_timeout_s:
+        if stood_s < self._session_timeout_s * _HEARD_OF_WITHIN:
             return self._suspended_until_s is not None
         _log.error("this process stood still: streams are closed", stood_s=round(stood_s, 1))
         self._suspended_until_s = now_s + self._session_timeout_s
@@ -260,9 +269,30 @@ class StreamOrchestrator:
         """Streams that ended since the last call, whose figures want a last report."""
         ended = [s for s in self._ended if s.quiet]
         self._ended = [s for s in self._ended if not s.quiet]
+        for stream in ended:
+            stream.give_up()
         return ended
 
     # -- inside ------------------------------------------------------------------------------------
+
+    def _give_up(self, partitions: Iterable[int]) -> list[str]:
+        """Let go of partitions; the keys of the scopes that stood in them."""
+        partitions = sorted(partitions)
+        if partitions:
+            _log.info("partitions given up", partitions=partitions)
+        keys: list[str] = []
+        for partition in partitions:
+            owned = self._owned.pop(partition, None)
+            running = [k for k, p in self._partition_of.items() if p == partition]
+            keys += {*running, *(owned.folds if owned else ())}
+            for key in running:
+                self._drop(key)
+        return keys
+
+    async def _lose(self, partitions: Iterable[int]) -> None:
+        """Someone else may own these already, and gives the outcomes that we have not given."""
+        self._outcomes.forget(self._give_up(partitions))
+        await self._finish_ended()
 
     def _settle_live(self, fold: ScopeFold, before: DesiredStream, fact: Fact, offset: int) -> None:
         """A fact came in on a running partition: run what follows, and give the outcomes that are due."""

@@ -1,7 +1,7 @@
 """The outcomes of commands: each once per symbol, with the fact that says it was given."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Literal
 
 import structlog
@@ -95,8 +95,14 @@ class OutcomeWriter:
                     _log.warning("outcomes wait for Kafka", waiting=len(self._waiting), reason=exc.message)
                     await self._clock.sleep(next(waits))
                     continue
-                del self._waiting[: len(batch)]
+                written = set(map(id, batch))
+                self._waiting = [entry for entry in self._waiting if id(entry) not in written]
             self._idle.set()
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Drop what waits for the scopes with these keys: another instance gives their outcomes now."""
+        gone = set(keys)
+        self._waiting = [entry for entry in self._waiting if entry[1].scope.stream.key not in gone]
 
     async def drained(self, timeout_s: float) -> bool:
         """Wait until nothing is collected; False when that takes longer."""

@@ -139,6 +139,10 @@ class Stream:
         """Wait until every socket is closed, also those of before."""
         for connection in self._closing:
             await connection.ended()
+        self.give_up()
+
+    def give_up(self) -> None:
+        """Count what still waits for the producer as given up: nothing will publish it any more."""
         self._pump.give_up()
 
     def on_time(self, now_s: float) -> None:

@@ -218,7 +218,7 @@ class StreamConnection:
             )
             self._connection = connection
             try:
-                if self._pump.holding:
+                if self._pump.paused:
                     connection.pause_reading()
                 self.connected_at_ms = self._clock.epoch_us() // 1000
                 _log.info("connected", scope=self._scope.key, session_id=session.session_id, url=self._url)
@@ -238,7 +238,7 @@ class StreamConnection:
         try:
             while not self._ending:
                 now_s = self._clock.monotonic_s()
-                if not self._pump.holding:
+                if not self._pump.paused:
                     session.on_time(now_s)
                     self._act()
                 if self._giving_up is not None:

@@ -165,6 +165,7 @@ def _event_producers(control: EventProducer, error: EventProducer) -> Mapping[st
 
 def _writer_for(
     settings: Settings,
+    lifecycle: Lifecycle,
     topics: Topics,
     control: CircuitBreakerProducer,
     producers: Mapping[str, EventProducer],
@@ -182,7 +183,7 @@ def _writer_for(
                 core, producers, lambda: topics.streams_partitions, prefix=prefix, consumer=consumer
             )
         error = producers[ERROR_TOPIC]
-        return TransactionalWriter(
+        writer = TransactionalWriter(
             {
                 **settings.kafka.client_config(),
                 "transaction.timeout.ms": settings.kafka.transaction_timeout_ms,
@@ -194,6 +195,8 @@ def _writer_for(
             consumer=consumer,
             outside=None if isinstance(error, ErrorEventProducer) else {ERROR_TOPIC: error},
         )
+        lifecycle.add(f"{role} writer", writer.close)
+        return writer
 
     return make
 
@@ -334,7 +337,7 @@ class MessagingContainer(containers.DeclarativeContainer):
     realtime_producer: Any = AsyncSingleton(_realtime_producer, settings, codec, data_producer)
     event_producers: Any = AsyncSingleton(_event_producers, control_producer, error_producer)
     writer_for: Any = AsyncSingleton(
-        _writer_for, settings, topics, control_producer, event_producers, instance, embedded=embedded
+        _writer_for, settings, lifecycle, topics, control_producer, event_producers, instance, embedded=embedded
     )
 
 
@@ -368,10 +371,11 @@ class ControlContainer(containers.DeclarativeContainer):
     settings: Any = providers.Dependency()
     orchestrator: Any = providers.Dependency()
     writer_for: Any = providers.Dependency()
+    topics: Any = providers.Dependency()
 
     command_consumer: Any = AsyncSingleton(_command_consumer, settings, orchestrator, writer_for)
     disconnection_consumer: Any = AsyncSingleton(_disconnection_consumer, settings, orchestrator, writer_for)
-    desired_state_consumer: Any = AsyncSingleton(DesiredStateConsumer, settings, orchestrator)
+    desired_state_consumer: Any = AsyncSingleton(DesiredStateConsumer, settings, orchestrator, topics)
 
 
 class ApplicationContainer(containers.DeclarativeContainer):
@@ -405,6 +409,7 @@ class ApplicationContainer(containers.DeclarativeContainer):
         settings=settings,
         orchestrator=application.orchestrator,
         writer_for=messaging.writer_for,
+        topics=messaging.topics,
     )
 
 

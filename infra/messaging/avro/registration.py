@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 
-from core.errors import RegistryError, SchemaNotFoundError
+from core.errors import RegistryError, SchemaIncompatibleError, SchemaNotFoundError
 from infra.messaging.avro.schema_registry import SchemaRegistryClient
 from infra.messaging.schemas.schema_loader import SchemaLoader
 
@@ -68,11 +68,27 @@ async def register_schema(client: SchemaRegistryClient, subject: str, text: str,
     subject.
     """
     try:
-        if await client.compatibility(subject) != compatibility:
-            await client.set_compatibility(compatibility, subject)
+        await _set_level(client, subject, compatibility)
         return await client.register(subject, text)
     except RegistryError as exc:
         raise type(exc)(f"{subject}: {exc.message}", detail=exc.detail) from exc
+
+
+async def _set_level(client: SchemaRegistryClient, subject: str, level: str) -> None:
+    """Set the compatibility where it is another; two instances that start together may do it at once.
+
+    Apicurio then answers one of them with 409, because the rule exists by now.
+    """
+    for attempts_left in (2, 1, 0):
+        if await client.compatibility(subject) == level:
+            return
+        try:
+            await client.set_compatibility(level, subject)
+        except SchemaIncompatibleError:
+            if not attempts_left:
+                raise
+        else:
+            return
 
 
 def _first(errors: BaseExceptionGroup[RegistryError]) -> RegistryError:

@@ -1,6 +1,8 @@
 """The ``AtomicWriter`` port on Kafka: one transaction on a real broker, one after the other on the embedded."""
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -12,9 +14,11 @@ from application.ports import Event, EventProducer, Position
 from core.errors import DeliveryError
 from core.partitioning import partition_of
 from core.streams import Fact, fact_to_message, scope_of_key
+from infra.messaging.librdkafka_log import LibrdkafkaLog
 
 STREAMS_TOPIC = "ws.streams"
-_TXN_TIMEOUT_S = 30.0
+_TXN_TIMEOUT_S = 60.0
+_TXN_SLICE_S = 2.0
 
 _log = structlog.get_logger("control_writer")
 
@@ -103,6 +107,7 @@ class TransactionalWriter:
         self._consumer = consumer
         self._outside = outside or {}
         self._producer: Producer | None = None
+        self._closing = threading.Event()
         self._lock = asyncio.Lock()
 
     async def write(
@@ -119,9 +124,9 @@ class TransactionalWriter:
         async with self._lock:
             await asyncio.to_thread(self._transaction, facts, inside, consumed)
 
-    def close(self) -> None:
-        """Forget the producer; an open transaction was committed or aborted before."""
-        self._producer = None
+    async def close(self) -> None:
+        """Wait for no broker any more; a transaction that is still open is aborted by its time-out."""
+        self._closing.set()
 
     def _transaction(
         self, facts: Sequence[Fact], events: Sequence[Event], consumed: Sequence[Position]
@@ -132,12 +137,10 @@ class TransactionalWriter:
             self._produce(producer, facts, events)
             consumer = self._consumer()
             if consumed and consumer is not None:
-                producer.send_offsets_to_transaction(
-                    [TopicPartition(p.topic, p.partition, p.offset) for p in consumed],
-                    consumer.consumer_group_metadata(),
-                    _TXN_TIMEOUT_S,
-                )
-            producer.commit_transaction(_TXN_TIMEOUT_S)
+                positions = [TopicPartition(p.topic, p.partition, p.offset) for p in consumed]
+                group = consumer.consumer_group_metadata()
+                self._patiently(lambda s: producer.send_offsets_to_transaction(positions, group, s))
+            self._patiently(producer.commit_transaction)
         except (KafkaException, BufferError) as exc:
             self._abort(producer)
             raise DeliveryError(f"the transaction was aborted: {_reason(exc)}") from exc
@@ -158,9 +161,9 @@ class TransactionalWriter:
 
     def _ready(self) -> Producer:
         if self._producer is None:
-            producer = Producer(self._config)
+            producer = Producer(self._config, logger=LibrdkafkaLog("transactions"))
             try:
-                producer.init_transactions(_TXN_TIMEOUT_S)
+                self._patiently(producer.init_transactions)
             except KafkaException as exc:
                 raise DeliveryError(f"no transaction can begin: {_reason(exc)}") from exc
             self._producer = producer
@@ -169,10 +172,24 @@ class TransactionalWriter:
     def _abort(self, producer: Producer) -> None:
         """Abort; a producer that cannot even do that is given up, and its successor fences it."""
         try:
-            producer.abort_transaction(_TXN_TIMEOUT_S)
+            self._patiently(producer.abort_transaction)
         except KafkaException as exc:
             _log.warning("transactional producer given up", reason=_reason(exc))
             self._producer = None
+
+    def _patiently(self, call: Callable[[float], None]) -> None:
+        """``call(timeout_s)`` again as long as its failure may pass: librdkafka then goes on where it was.
+
+        So a commit whose answer is late ends in the answer, and not in a doubt.
+        """
+        deadline_s = time.monotonic() + _TXN_TIMEOUT_S
+        while True:
+            try:
+                return call(_TXN_SLICE_S)
+            except KafkaException as exc:
+                again = exc.args[0].retriable() and not self._closing.is_set()
+                if not again or time.monotonic() > deadline_s:
+                    raise
 
 
 def _commit(consumer: Consumer, consumed: Sequence[Position]) -> None:

@@ -102,9 +102,13 @@ class Field:
 
     # -- commands --------------------------------------------------------------------------------------
 
-    def connect(self, scope: str, symbols: Iterable[str]) -> str:
-        """Publish a connect command to ``exchange|request_type``; returns its correlation id."""
-        return self._command("ws.command", "connect_and_subscribe", scope, symbols=list(symbols))
+    def connect(self, scope: str, symbols: Iterable[str], **connection: Any) -> str:
+        """Publish a connect command to ``exchange|request_type``, with overrides of the connection if any.
+
+        Returns its correlation id.
+        """
+        more = {"connection": connection} if connection else {}
+        return self._command("ws.command", "connect_and_subscribe", scope, symbols=list(symbols), **more)
 
     def disconnect(self, scope: str, symbols: Iterable[str] | None = None) -> str:
         """Publish a disconnect command."""

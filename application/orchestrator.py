@@ -80,6 +80,7 @@ class StreamOrchestrator:
         self._partition_of: dict[str, int] = {}
         self._orphans: set[int] = set()
         self._pending: dict[str, list[_Pending]] = {}
+        self._early_refusals: dict[str, list[tuple[tuple[str, ...], ExchangeError]]] = {}
         self._budgets: dict[str, ConnectBudget] = {}
         self._ended: list[Stream] = []
         self._ticked_s = clock.monotonic_s()
@@ -146,6 +147,8 @@ class StreamOrchestrator:
             self._succeed_live(fold.scope, desired.symbols)
             if desired.symbols:
                 _log.info("stream resumed", scope=key, symbols=len(desired.symbols))
+            for symbols, error in self._early_refusals.pop(key, ()):
+                self.on_refused(fold.scope, symbols, error)
         for key in [k for k, p in self._partition_of.items() if p == partition and k not in owned.folds]:
             self._drop(key)
 
@@ -187,7 +190,7 @@ class StreamOrchestrator:
 
     def may_publish(self, received_us: int) -> bool:
         """False when this process stood still for longer than its group session lasts."""
-        if received_us <= self._sure_until_us:
+        if received_us <= self._sure_until_us and self._suspended_until_s is None:
             return True
         return not self._stood_still()
 
@@ -231,7 +234,9 @@ class StreamOrchestrator:
     def on_refused(self, scope: ConnectionScopeDomain, symbols: Iterable[str], error: ExchangeError) -> None:
         """The exchange will not stream these: one error each, and they are withdrawn."""
         fold = self._fold_of(scope)
-        if fold is None:
+        if fold is None or not self._owned[self._partition(scope)].caught_up:
+            # Its partition is being read anew: what the facts say of these symbols is known at the end of it.
+            self._early_refusals.setdefault(scope.key, []).append((tuple(symbols), error))
             return
         running = fold.desired().symbols
         for symbol in symbols:
@@ -437,6 +442,7 @@ class StreamOrchestrator:
     def _drop(self, key: str) -> None:
         stream = self._streams.pop(key)
         self._partition_of.pop(key, None)
+        self._early_refusals.pop(key, None)
         stream.cut()
         self._ended.append(stream)
         if not self._owns(key):

@@ -103,6 +103,4 @@ async def test_killed_at_random_moments_among_many_commands(make_field: MakeFiel
         await sent.each_once()
         assert (await gateway.terminate())[0] == 0
         await sent.each_once()
-        say(
-            f"{len(sent.good)} good and {len(sent.bad)} bad commands over {kills} kills, settled in {seconds:.1f} s"
-        )
+        say(f"{len(sent.good)} good, {len(sent.bad)} bad commands, {kills} kills; settled in {seconds:.1f} s")

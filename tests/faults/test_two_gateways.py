@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from core.audit_report import AuditReport
+from infra.services.kafka import KafkaBroker
 from tests.faults.conftest import MakeField
 from tests.faults.field import Field, faults_of, say, until
 from tests.faults.gateway_process import GatewayProcess
@@ -35,10 +36,12 @@ async def both_at_work(field: Field) -> tuple[GatewayProcess, GatewayProcess]:
     return one, two
 
 
-async def each_symbol_lives_once(field: Field) -> None:
+async def each_symbol_lives_once(field: Field) -> dict[tuple[str, str], list[int]]:
+    """Which session carries each of the twelve symbols now; fails where it is not one."""
     live = await field.settled_sessions()
     assert len(live) == EXPECTED, live
     assert {scope: s for scope, s in live.items() if len(s) != 1} == {}
+    return live
 
 
 def longest_gap_s(report: AuditReport) -> float:
@@ -108,3 +111,28 @@ async def share_again(one: GatewayProcess, two: GatewayProcess) -> bool:
     mine, theirs = await one.streams(), await two.streams()
     connected = sum(s["status"] == "connected" for s in [*mine.values(), *theirs.values()])
     return connected == 6 and not (mine.keys() & theirs.keys()) and bool(theirs)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.faults
+async def test_two_gateways_live_through_a_dead_broker(make_field: MakeField, own_kafka: KafkaBroker) -> None:
+    """Both are cut off for longer than their sessions; afterwards nobody runs what the other one runs."""
+    async with make_field(kafka=own_kafka, KAFKA_SESSION_TIMEOUT_MS=3000) as field:
+        one, two = await both_at_work(field)
+        before = await field.settled_sessions()
+
+        own_kafka.kill()
+        await until(lambda: all(g.said("group lost, no broker answers: streams go on") for g in (one, two)), 30)
+        await asyncio.sleep(3)
+        assert [len(await gateway.streams()) for gateway in (one, two)] == [3, 3]
+        await asyncio.to_thread(own_kafka.start)
+        await until(lambda: share_again(one, two), 60, "both have work again")
+
+        after = await each_symbol_lives_once(field)
+        assert [(await gateway.terminate())[0] for gateway in (one, two)] == [0, 0]
+        report = await field.proof()
+        kept = sum(after[key] == before[key] for key in before)
+        side_by_side = [handover for handover in report.handovers if handover.gap_us < 0]
+        say(f"{kept} of {EXPECTED} symbols kept their session; {report.totals}")
+        assert side_by_side == []
+        assert faults_of(report) == {}

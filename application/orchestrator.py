@@ -16,7 +16,6 @@ from application.outcomes import OutcomeWriter
 from application.ports import AtomicWriter, Clock
 from application.stream import Stream, StreamParts
 from core.command_rules import Profiles, connect_facts, disconnect_facts
-from core.connect_budget import ConnectBudget
 from core.errors import ErrorCode, ExchangeError, OrchestratorError
 from core.identity import ConnectionScopeDomain
 from core.streams import (
@@ -39,7 +38,8 @@ _log = structlog.get_logger("orchestrator")
 _HEARD_OF_WITHIN: Final = 0.7
 """Of a session, the part after which it may be over: the last heartbeat went out up to a quarter of it before
 the standstill began."""
-_OUTCOMES_WITHIN_S: Final = 5.0
+_HAND_OVER_S: Final = 3.0
+"""How long giving up partitions waits for the outcomes given on them to be written."""
 
 
 class _Owned(msgspec.Struct):
@@ -81,7 +81,6 @@ class StreamOrchestrator:
         self._orphans: set[int] = set()
         self._pending: dict[str, list[_Pending]] = {}
         self._early_refusals: dict[str, list[tuple[tuple[str, ...], ExchangeError]]] = {}
-        self._budgets: dict[str, ConnectBudget] = {}
         self._ended: list[Stream] = []
         self._ticked_s = clock.monotonic_s()
         self._sure_until_us = 0
@@ -139,6 +138,7 @@ class StreamOrchestrator:
         for key, fold in owned.folds.items():
             desired = fold.desired()
             self._forget_pending(key)
+            self._settle_passed(desired)
             for symbol, wanted in desired.symbols.items():
                 if wanted.outcome_due:
                     self._await_outcome(fold.scope.with_symbol(symbol), wanted)
@@ -159,8 +159,8 @@ class StreamOrchestrator:
         """
         self._give_up(partitions)
         await self._finish_ended()
-        if not await self._outcomes.drained(_OUTCOMES_WITHIN_S):
-            _log.warning("outcomes still wait for Kafka; the next owner may give them too")
+        if partitions and not await self._outcomes.drained(_HAND_OVER_S):
+            _log.warning("outcomes not written before the hand-over: the next owner may repeat them")
 
     async def lost(self, partitions: Iterable[int], *, brokers_answer: bool) -> None:
         """Ownership ended without a hand-over.
@@ -198,11 +198,13 @@ class StreamOrchestrator:
         """Called a few times a second: renews the right to publish, and lets streams do what is due."""
         self._stood_still()
         now_s = self._clock.monotonic_s()
-        if self._suspended_until_s is not None and now_s >= self._suspended_until_s:
+        if self._suspended_until_s is not None:
+            if now_s < self._suspended_until_s:
+                return
             # The group has had the time to tell us that our partitions are gone, and has not.
             self._suspended_until_s = None
             self._resume_owned()
-        for stream in self._streams.values():
+        for stream in (*self._streams.values(), *self._ended):
             stream.on_time(now_s)
 
     def _stood_still(self) -> bool:
@@ -275,7 +277,7 @@ class StreamOrchestrator:
         ended = [s for s in self._ended if s.quiet]
         self._ended = [s for s in self._ended if not s.quiet]
         for stream in ended:
-            stream.give_up()
+            stream.finish()
         return ended
 
     # -- inside ------------------------------------------------------------------------------------
@@ -312,13 +314,13 @@ class StreamOrchestrator:
                 self._reconcile(fold, self._partition(scope))
                 self._succeed_live(scope, (symbol,))
             case EndFact(narrow, ending):
-                self._supersede(narrow, offset)
+                self._supersede(narrow)
                 self._reconcile(fold, self._partition(scope))
                 if ending is not None:
                     self._end_succeeded(fold, Ended(narrow.symbol, ending, offset))
             case StopFact(_, ending):
                 for symbol in before.symbols:
-                    self._supersede(scope.with_symbol(symbol), offset)
+                    self._supersede(scope.with_symbol(symbol))
                 self._reconcile(fold, self._partition(scope))
                 self._settle_ended(fold)
             case _:
@@ -331,11 +333,28 @@ class StreamOrchestrator:
         for end in desired.ended:
             self._end_succeeded(fold, end)
         if stop is not None:
-            if all(end.offset != stop.offset for end in desired.ended):
+            said = {end.offset for end in desired.ended} | {owed.offset for owed in desired.passed}
+            if stop.offset not in said:
                 self._end_succeeded(fold, stop)
             else:
                 self._outcomes.settled(desired.scope, stop.offset)
                 fold.apply(OutcomeFact(desired.scope, Outcome(stop.offset)), -1)
+
+    def _settle_passed(self, desired: DesiredStream) -> None:
+        """Outcomes of commands that a later one has passed before anyone could say them."""
+        ends = [(owed.symbol, owed.offset) for owed in desired.passed if isinstance(owed.command, Ending)]
+        ends += [(end.symbol, end.offset) for end in desired.ended]
+        for owed in desired.passed:
+            narrow = desired.scope if owed.symbol is None else desired.scope.with_symbol(owed.symbol)
+            correlation_id = owed.command.correlation_id
+            if isinstance(owed.command, Ending):
+                self._outcomes.succeeded(
+                    "disconnect_success", narrow, offset=owed.offset, correlation_id=correlation_id
+                )
+                continue
+            self._pending.setdefault(narrow.key, []).append(_Pending(owed.offset, correlation_id))
+            if any(symbol == owed.symbol and offset > owed.offset for symbol, offset in ends):
+                self._supersede(narrow)
 
     def _end_succeeded(self, fold: ScopeFold, end: Ended) -> None:
         scope = fold.scope if end.symbol is None else fold.scope.with_symbol(end.symbol)
@@ -361,11 +380,7 @@ class StreamOrchestrator:
             if profile is None:
                 _log.error("no such exchange here", scope=scope.key)
                 return
-            budget = self._budgets.setdefault(
-                scope.exchange,
-                ConnectBudget(profile.limits.max_connects, profile.limits.connect_window_s),
-            )
-            stream = self._streams[scope.key] = Stream(scope, profile, self._parts, self, budget)
+            stream = self._streams[scope.key] = Stream(scope, profile, self._parts, self)
             self._partition_of[scope.key] = partition
         stream.run(
             desired.symbols,
@@ -380,13 +395,10 @@ class StreamOrchestrator:
                 f"{fold.scope.key} runs with socket_params and takes no further symbols; stop it first",
                 code=ErrorCode.SUBSCRIBE_REJECTED,
             )
-            waiting = self._pending.pop(narrow.key, None)
-            self._withdraw(
-                fold,
-                narrow,
-                error,
-                waiting or [_Pending(wanted.offset, wanted.subscription.correlation_id)],
-            )
+            waiting = self._pending.pop(narrow.key, [])
+            if all(pending.offset != wanted.offset for pending in waiting):
+                waiting.append(_Pending(wanted.offset, wanted.subscription.correlation_id))
+            self._withdraw(fold, narrow, error, waiting)
 
     def _withdraw(
         self,
@@ -425,7 +437,7 @@ class StreamOrchestrator:
             if stream is not None and stream.is_live(symbol):
                 self._succeed(scope.with_symbol(symbol))
 
-    def _supersede(self, narrow: ConnectionScopeDomain, offset: int) -> None:
+    def _supersede(self, narrow: ConnectionScopeDomain) -> None:
         """An end came before the exchange's word: the connect commands that waited have failed."""
         for pending in self._pending.pop(narrow.key, []):
             self._outcomes.refused(

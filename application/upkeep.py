@@ -39,6 +39,7 @@ class Upkeep:
         self._known_specs: set[str] = set()
         self._ended: list[Stream] = []
         self._sending = asyncio.Lock()
+        """What is taken for one event must be settled before more is taken, or it would be counted twice."""
 
     async def tick_forever(self) -> None:
         """The orchestrator's tick; by itself, so that nothing that waits can hold it up."""
@@ -89,11 +90,11 @@ class Upkeep:
                 self._ended.remove(stream)
 
     async def _send(self, stream: Stream, *, last: bool = False) -> bool:
-        """Report what is due; True when nothing is left. One at a time, so that nothing is told twice."""
+        """Report what is due; True when nothing is left."""
         async with self._sending:
-            return await self._send_alone(stream, last=last)
+            return await self._send_taken(stream, last=last)
 
-    async def _send_alone(self, stream: Stream, *, last: bool) -> bool:
+    async def _send_taken(self, stream: Stream, *, last: bool) -> bool:
         accounting = stream.accounting
         event = accounting.take_event(current=last)
         if event is None:

@@ -1,4 +1,4 @@
-"""Microseconds and bytes per value of the codec, beside the alternatives.
+"""CPU microseconds and bytes per value of the codec, beside the alternatives.
 
 Each way gets what it takes: this project its records as structs, the others dicts (made outside the measured
 time). Medians of rounds that take turns, so that a noisy machine is noisy for all. The readers give dicts,
@@ -12,7 +12,7 @@ import json
 import statistics
 import sys
 from collections.abc import Callable
-from time import perf_counter
+from time import process_time
 from typing import Any, NamedTuple
 
 import fastavro
@@ -153,7 +153,7 @@ def ways(label: str, name: str, make: Callable[[int], Any]) -> list[Way]:
         Way(label, "fastavro", write_fastavro, read_fastavro, avro_size - HEADER_SIZE),
         Way(
             label,
-            "confluent-kafka AvroSerializer",
+            "confluent-kafka",
             lambda: confluent_write(next_plain(), context),
             lambda: confluent_read(confluent_framed(), context),
             avro_size,
@@ -176,13 +176,13 @@ def ways(label: str, name: str, make: Callable[[int], Any]) -> list[Way]:
 
 
 def _once_us(call: Callable[[], Any], seconds: float) -> float:
-    """Microseconds per call, over about ``seconds``."""
+    """CPU microseconds per call, over about ``seconds``."""
     count, spent = 64, 0.0
     while True:
-        began = perf_counter()
+        began = process_time()
         for _ in range(count):
             call()
-        spent = perf_counter() - began
+        spent = process_time() - began
         if spent >= seconds / 2 or count >= 1 << 22:
             return spent / count * 1e6
         count *= 2
@@ -221,7 +221,7 @@ def main() -> None:
     if arguments.json:
         sys.stdout.write(json.dumps(rows, indent=1) + "\n")
         return
-    table = Table(title="microseconds per value, one core", title_justify="left")
+    table = Table(title="CPU microseconds per value", title_justify="left")
     for heading in ("value", "way"):
         table.add_column(heading)
     for heading in ("write", "read", "bytes"):

@@ -20,3 +20,8 @@ class ConnectBudget:
             at_s = self._at_s[-self._max_connects] + self._window_s
         self._at_s.append(at_s)
         return at_s - now_s
+
+    def hold_off(self, now_s: float, seconds: float) -> None:
+        """Let no connect be made for ``seconds``, as an exchange demands that has refused one."""
+        full_s = now_s + seconds - self._window_s
+        self._at_s = deque(sorted([*self._at_s, *[full_s] * self._max_connects]))

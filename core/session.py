@@ -2,29 +2,37 @@
 
 The shell around it opens the connection, hands every frame to ``receive``, publishes the records it answers
 with, and after each call looks at ``pending``: when true, ``take_outbox`` has messages to send and
-``take_notices`` has events to act on. ``on_time`` is called at or after ``due_s``. The same object runs in
-production, in a replay, in property tests and under a fuzzer.
+``take_notices`` has events to act on. ``on_time`` is called at or after ``due_s``, and may leave records of its
+own for ``take_records``. The same object runs in production, in a replay, in property tests and under a fuzzer.
 """
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from math import inf
 
 import msgspec
 
+from core.channel_liveness import ChannelBeats, ChannelPulse
 from core.errors import ErrorCode, PayloadError
+from core.exact_numbers import with_exact
 from core.exchanges.base import (
+    BookSettings,
     Confirmed,
     Dialect,
     ExchangeProfile,
     Notice,
     Outgoing,
     Refused,
+    Resync,
+    SnapshotWanted,
+    SymbolBroken,
     SymbolTrack,
+    SymbolWhole,
     Unparsed,
 )
 from core.identity import RequestType, Symbol
 from core.liveness import Liveness, LivenessSettings, Pulse
-from core.records import Record
+from core.records import OrderBook, Record
 
 _SAMPLE_BYTES = 16 * 1024
 _MAX_SAMPLES = 16
@@ -34,9 +42,13 @@ _TICK_S = 1.0
 
 
 class Stale(msgspec.Struct, frozen=True):
-    """The other side is silent, also when asked; the connection has to be given up."""
+    """The other side is silent, also when asked; the connection has to be given up.
+
+    ``data_only``: the connection lives, but none of the channels has brought data for much longer than usual.
+    """
 
     silent_s: float
+    data_only: bool = False
 
 
 class _Queued(msgspec.Struct, frozen=True):
@@ -59,11 +71,16 @@ class StreamSession:
         liveness: LivenessSettings | None = None,
         socket_params: object | None = None,
         accept_all: bool = False,
+        exact: bool = False,
+        books: BookSettings | None = None,
+        channels: ChannelPulse | None = None,
     ) -> None:
         """``socket_params`` (a JSON object or list) is sent in place of the built subscription.
 
         ``accept_all`` is for replays, which subscribe to nothing: data of any symbol and request type becomes
-        records. Without it, what was not asked for (or no longer is) is counted as ignored.
+        records. Without it, what was not asked for (or no longer is) is counted as ignored. ``channels`` has
+        learned how often data comes, and goes on from one session to the next; None: that is not watched.
+        ``exact`` fills the exact numbers of tickers and trades, at the price of reading their frames twice.
         """
         self.profile = profile
         self.request_type = request_type
@@ -75,6 +92,16 @@ class StreamSession:
         self._liveness = Liveness(self._liveness_settings, now_s)
         self._dialect: Dialect = profile.dialect(request_type, session_id)
         self._dialect.accept_all = accept_all
+        self._dialect.books.unattended = accept_all
+        self._exact = exact
+        if books is not None:
+            self._dialect.books.settings = books
+        self._channels = channels
+        if channels is not None:
+            channels.begin(now_s)
+        self._beats = ChannelBeats(profile.channel_heartbeat_s)
+        self._heartbeat_due_s = now_s + (profile.heartbeat_s or inf)
+        self._records: list[Record] = []
         self._socket_params = socket_params
         self._socket_params_sent = False
         self._unconfirmed: dict[str, SymbolTrack] = {}
@@ -122,7 +149,7 @@ class StreamSession:
         if not added:
             return
         if self._socket_params is None:
-            self._enqueue(self._dialect.subscribe(added, self._active()), now_s, added)
+            self._ask(added, now_s)
         elif not self._socket_params_sent:
             self._socket_params_sent = True
             self._enqueue([msgspec.json.encode(self._socket_params).decode()], now_s, added)
@@ -139,9 +166,10 @@ class StreamSession:
             if track is not None and track.active:
                 track.active = False
                 self._unconfirmed.pop(track.exchange_symbol, None)
+                self._dialect.books.forget(track)
                 removed.append(track)
         if removed and self._socket_params is None:
-            self._enqueue(self._dialect.unsubscribe(removed, self._active()), now_s)
+            self._give_up(removed, self._active(), now_s)
         self._collect()
 
     def receive(self, frame: str | bytes, received_us: int) -> Sequence[Record]:
@@ -158,14 +186,40 @@ class StreamSession:
         except (msgspec.MsgspecError, PayloadError, UnicodeError, RecursionError) as exc:
             self._not_parsed(frame, exc)
             return ()
+        if self._exact and records:
+            records = self._exactly(records, frame)
         if self._unconfirmed and records:
             self._confirm(records)
         if dialect.notices or dialect.outbox:
             self._collect()
         return records
 
-    def on_time(self, now_s: float) -> None:
-        """Do what is due by now: messages held back by the exchange's rate, probes, refusals by silence."""
+    def snapshot(self, symbol: str, body: bytes, received_us: int) -> Sequence[Record]:
+        """Take the answer to a ``SnapshotWanted``; never raises for its content."""
+        track = self._by_symbol.get(symbol)
+        if track is None or not track.active:
+            return ()
+        try:
+            records = self._dialect.read_snapshot(track, body, received_us)
+        except (msgspec.MsgspecError, PayloadError, UnicodeError, RecursionError) as exc:
+            self._not_parsed(body, exc)
+            self._dialect.books.failed(track)
+            return ()
+        self._collect()
+        return records
+
+    def snapshot_failed(self, symbol: str) -> None:
+        """The snapshot of a ``SnapshotWanted`` could not be had; it is wanted again later."""
+        track = self._by_symbol.get(symbol)
+        if track is not None:
+            self._dialect.books.failed(track)
+
+    def on_time(self, now_s: float, now_us: int | None = None) -> None:
+        """Do what is due by now: messages held back by the exchange's rate, probes, refusals by silence,
+        heartbeats, repairs of books.
+
+        ``now_us`` (epoch microseconds) dates the books that are published whole; without it none are.
+        """
         self._excuse(now_s)
         if self._heard:
             self._heard = False
@@ -180,12 +234,18 @@ class StreamSession:
                 self._notices.append(Stale(self._liveness_settings.stale_after_s))
             case Pulse.FINE:
                 pass
+        if now_s >= self._heartbeat_due_s:
+            self._beat(now_s)
         self._refuse_silent(now_s)
+        self._watch_channels(now_s)
+        self._repair_books(now_s)
+        if now_us is not None:
+            self._records.extend(self._dialect.books.republish(now_s, now_us))
         self._collect()
 
     def due_s(self, now_s: float) -> float:
         """When ``on_time`` should be called next at the latest; between calls it may also be called at will."""
-        due_s = min(now_s + _TICK_S, max(now_s, self._liveness.due_s()))
+        due_s = min(now_s + _TICK_S, max(now_s, min(self._liveness.due_s(), self._heartbeat_due_s)))
         if self._waiting:
             due_s = min(due_s, self._sent_s[0] + self.profile.limits.message_window_s)
         return due_s
@@ -201,6 +261,19 @@ class StreamSession:
         taken, self._notices = self._notices, []
         self._samples = 0
         self.pending = bool(self._outbox)
+        return taken
+
+    def _exactly(self, records: Sequence[Record], frame: str | bytes) -> Sequence[Record]:
+        if isinstance(records[0], OrderBook):
+            return records
+        try:
+            return with_exact(records, self._dialect.exact_numbers(frame))
+        except msgspec.MsgspecError:
+            return records  # their sequence numbers are given out, and the doubles are right
+
+    def take_records(self) -> Sequence[Record]:
+        """The records that came of time instead of frames: books published whole."""
+        taken, self._records = self._records, []
         return taken
 
     def _active(self) -> list[SymbolTrack]:
@@ -237,9 +310,14 @@ class StreamSession:
             if track is not None:
                 track.confirmed = True
                 confirmed.append(track.symbol)
+                self._expect_book(track)
         if confirmed:
             self._notices.append(Confirmed(tuple(confirmed)))
             self.pending = True
+
+    def _expect_book(self, track: SymbolTrack) -> None:
+        if self.request_type is RequestType.ORDERBOOK:
+            self._dialect.books.expect(track)
 
     def _collect(self) -> None:
         """Take over what the dialect left, and keep the books on confirmed and refused symbols."""
@@ -270,7 +348,83 @@ class StreamSession:
             return False
         track.confirmed = confirmed
         track.active = track.active and confirmed
+        if track.active:
+            self._expect_book(track)
+        else:
+            self._dialect.books.forget(track)
         return self._unconfirmed.pop(track.exchange_symbol, None) is not None
+
+    def _beat(self, now_s: float) -> None:
+        """The heartbeat that the exchange demands, at its pace and not in a burst after a standstill."""
+        assert self.profile.heartbeat_s is not None
+        self._heartbeat_due_s = now_s + self.profile.heartbeat_s
+        message = self._dialect.heartbeat()
+        if message is not None:
+            # Before what else waits: an exchange cuts off who is late.
+            self._waiting.appendleft(_Queued(message))
+            self._release(now_s)
+
+    def _watch_channels(self, now_s: float) -> None:
+        """Find channels that fell silent on a connection that lives."""
+        if self._channels is not None and self._channels.due(now_s):
+            active = self._active()
+            records = sum(track.sequence + track.beats for track in self.tracks)
+            silent_s = self._channels.check(now_s, records, watched=bool(active) and not self._unconfirmed)
+            if silent_s is not None:
+                self._notices.append(Stale(silent_s, data_only=True))
+        if self._beats.due(now_s):
+            self._renew_silent(now_s)
+
+    def _renew_silent(self, now_s: float) -> None:
+        found = self._beats.check(now_s, self.tracks)
+        self._notices.extend(SymbolWhole(track.symbol, 1) for track in found.recovered)
+        for track in found.fell_silent:
+            message = (
+                f"{self.profile.exchange}: the channel of {track.symbol} brought neither data nor a heartbeat "
+                f"for {self._beats.silent_after_s:g} s; subscribing it anew"
+            )
+            self._notices.append(SymbolBroken(track.symbol, ErrorCode.STREAM_STALE, message))
+        if found.renew:
+            self._resubscribe(found.renew, now_s)
+
+    def _repair_books(self, now_s: float) -> None:
+        """Ask for the snapshots that are due, as many as go out at once: the rest wait for their turn."""
+        books = self._dialect.books
+        if not books.wanting or self._waiting:
+            return
+        tracks = books.due(now_s, self.profile.limits.max_symbols_per_message)
+        if not tracks:
+            return
+        match self._dialect.resync:
+            case Resync.RESUBSCRIBE:
+                self._resubscribe(tracks, now_s)
+            case Resync.REQUEST:
+                self._enqueue(self._dialect.snapshot_request(tracks), now_s)
+            case Resync.FETCH:
+                self._notices.extend(
+                    SnapshotWanted(track.symbol, self._dialect.snapshot_path(track)) for track in tracks
+                )
+
+    def _resubscribe(self, tracks: Sequence[SymbolTrack], now_s: float) -> None:
+        """Unsubscribe and subscribe these alone; nothing for a subscription that a command gave."""
+        if self._socket_params is not None:
+            return
+        renewed = {track.exchange_symbol for track in tracks}
+        others = [track for track in self._active() if track.exchange_symbol not in renewed]
+        self._give_up(tracks, others, now_s)
+        self._ask(tracks, now_s)
+
+    def _ask(self, added: Sequence[SymbolTrack], now_s: float) -> None:
+        """Subscribe, no more symbols a message than the exchange takes."""
+        active, most = self._active(), self.profile.limits.max_symbols_per_message
+        for start in range(0, len(added), most):
+            part = added[start : start + most]
+            self._enqueue(self._dialect.subscribe(part, active), now_s, part)
+
+    def _give_up(self, removed: Sequence[SymbolTrack], active: Sequence[SymbolTrack], now_s: float) -> None:
+        most = self.profile.limits.max_symbols_per_message
+        for start in range(0, len(removed), most):
+            self._enqueue(self._dialect.unsubscribe(removed[start : start + most], active), now_s)
 
     def _excuse(self, now_s: float) -> None:
         """Time in which nobody served this session does not count against the exchange.

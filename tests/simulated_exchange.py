@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection
@@ -65,10 +64,3 @@ async def ends(client: ClientConnection, within_s: float = 5.0) -> tuple[int | N
             while True:  # the library stops reading when nobody takes its frames
                 await client.recv()
     return client.close_code, client.close_reason
-
-
-async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
-    """Wait for a condition that no event announces."""
-    async with asyncio.timeout(within_s):
-        while not condition():
-            await asyncio.sleep(0.01)

@@ -3,6 +3,8 @@
 A *profile* answers what can be known without a connection: address, allowed hosts, limits, how symbols are
 spelled. A *dialect* is made per session and speaks for it: which messages subscribe, what a frame is, what
 keeps the connection alive. Both are pure: no socket, no clock; time comes in as an argument.
+
+``docs/add-an-exchange.md`` and ``core/exchanges/_template.py`` show how one is made.
 """
 
 from abc import ABC, abstractmethod
@@ -11,9 +13,44 @@ from typing import ClassVar
 
 import msgspec
 
-from core.errors import ErrorCode, PayloadError
+from core.errors import PayloadError
+from core.exact_numbers import ExactNumbers
+from core.exchanges.book_keeper import BookKeeper
+from core.exchanges.kept_book import BookSettings, Resync
+from core.exchanges.notices import (
+    Complaint,
+    Confirmed,
+    Notice,
+    Refused,
+    SnapshotWanted,
+    SymbolBroken,
+    SymbolWhole,
+    Unparsed,
+)
+from core.exchanges.symbol_track import SymbolTrack
 from core.identity import Exchange, Region, RequestType, Symbol
+from core.order_books import Book
 from core.records import Record
+
+__all__ = [
+    "Book",
+    "BookKeeper",
+    "BookSettings",
+    "Complaint",
+    "Confirmed",
+    "ConnectionLimits",
+    "Dialect",
+    "ExchangeProfile",
+    "Notice",
+    "Outgoing",
+    "Refused",
+    "Resync",
+    "SnapshotWanted",
+    "SymbolBroken",
+    "SymbolTrack",
+    "SymbolWhole",
+    "Unparsed",
+]
 
 
 class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,53 +70,6 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_frame_bytes: int = 4 * 1024 * 1024
 
 
-class SymbolTrack(msgspec.Struct):
-    """One symbol on one session: both spellings, and where its sequence stands.
-
-    ``sequence`` is the last one given out (0: none yet). ``confirmed`` turns true once the exchange
-    acknowledged the subscription or the first record came; ``asked_s`` is when the subscription went out.
-    A track outlives an unsubscription (``active`` false), so that the sequence goes on.
-    """
-
-    symbol: str
-    exchange_symbol: str
-    session_id: int
-    sequence: int = 0
-    active: bool = True
-    confirmed: bool = False
-    asked_s: float | None = None
-
-
-class Confirmed(msgspec.Struct, frozen=True):
-    """The exchange acknowledged these canonical symbols."""
-
-    symbols: tuple[str, ...]
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """The exchange will not stream these canonical symbols; asking again makes no sense."""
-
-    symbols: tuple[str, ...]
-    code: ErrorCode
-    message: str
-
-
-class Complaint(msgspec.Struct, frozen=True):
-    """The exchange reports a problem that concerns the connection, not a symbol."""
-
-    code: ErrorCode
-    message: str
-
-
-class Unparsed(msgspec.Struct, frozen=True):
-    """A frame that could not be read; the session counts it and goes on."""
-
-    reason: str
-    frame: bytes
-
-
-Notice = Confirmed | Refused | Complaint | Unparsed
-
 Outgoing = str | bytes
 
 
@@ -94,7 +84,14 @@ class Dialect(ABC):
 
     A dialect hands back what is not a record through ``outbox`` (messages to send, in order) and ``notices``;
     it counts frames that are neither data nor error by ``self.control()`` and ``self.ignore(reason)``.
+
+    ``books`` keeps the order books and makes their records: see ``BookKeeper``. A dialect is made per
+    session, so whatever a protocol numbers or names per connection (channel ids, request ids) is an attribute
+    of its own.
     """
+
+    resync: ClassVar[Resync] = Resync.RESUBSCRIBE
+    """How a symbol's book is had anew."""
 
     NOT_SUBSCRIBED: ClassVar[str] = "not subscribed"
     OTHER_REQUEST_TYPE: ClassVar[str] = "other request type"
@@ -110,6 +107,14 @@ class Dialect(ABC):
         self.notices: list[Notice] = []
         self.controls = 0
         self.ignored: dict[str, int] = {}
+        self.books = BookKeeper(
+            profile.exchange.value,
+            profile.region.value,
+            session_id,
+            self.notices,
+            resync=self.resync,
+            checksum=self.checksum,
+        )
 
     def control(self) -> None:
         """Count a frame that is an acknowledgement, a heartbeat or a notice."""
@@ -176,9 +181,50 @@ class Dialect(ABC):
         other exception is a defect.
         """
 
+    def exact_numbers(self, frame: str | bytes) -> Sequence[ExactNumbers]:
+        """The exact numbers of a frame that gave tickers or trades, in the order of its records.
+
+        Called after ``receive``, and only when exact numbers are asked for: the frame is read again, as text.
+        None where a dialect does not give them.
+        """
+        return ()
+
     @abstractmethod
     def probe(self) -> Outgoing | None:
-        """A message to which the exchange answers with a frame, asking whether it is still there."""
+        """A message to which the exchange answers with a frame, asking whether it is still there.
+
+        None where the protocol has none: silence then counts as such without asking, so the exchange must
+        send heartbeats of its own.
+        """
+
+    def heartbeat(self) -> Outgoing | None:
+        """What the client must send every ``profile.heartbeat_s``; by default the probe.
+
+        Where the exchange pings in the band, ``receive`` answers by ``self.outbox.append(…)``: it goes out at
+        once.
+        """
+        return self.probe()
+
+    def checksum(self, book: Book) -> int:
+        """The exchange's checksum of ``book``, as its frames carry it; for dialects that hand one to
+        ``books``."""
+        raise NotImplementedError(f"{self.profile.exchange} has no checksum")
+
+    def snapshot_request(self, tracks: Sequence[SymbolTrack]) -> list[Outgoing]:
+        """With ``Resync.REQUEST``: the messages that ask for the books of ``tracks``; the answer goes to
+        ``books.merge``."""
+        raise NotImplementedError(f"{self.profile.exchange} gives no snapshot on the socket")
+
+    def snapshot_path(self, track: SymbolTrack) -> str:
+        """With ``Resync.FETCH``: path and query of the symbol's book, below ``profile.rest_url``."""
+        raise NotImplementedError(f"{self.profile.exchange} has no REST snapshot")
+
+    def read_snapshot(self, track: SymbolTrack, body: bytes, received_us: int) -> Sequence[Record]:
+        """With ``Resync.FETCH``: read what ``snapshot_path`` led to, and hand it to ``books.merge``.
+
+        Raises as ``receive`` does.
+        """
+        raise NotImplementedError(f"{self.profile.exchange} has no REST snapshot")
 
 
 class ExchangeProfile(ABC):
@@ -189,12 +235,29 @@ class ExchangeProfile(ABC):
     request_types: ClassVar[frozenset[RequestType]]
     url: ClassVar[str]
     """The public endpoint, ``wss://``."""
+    rest_url: ClassVar[str | None] = None
+    """The public REST address, ``https://`` without a path, where snapshots are fetched from it."""
+    rest_limit: ClassVar[tuple[int, float]] = (1, 1.0)
+    """How many snapshots may be fetched in how many seconds, by address."""
+    heartbeat_s: ClassVar[float | None] = None
+    """How often the client must send ``Dialect.heartbeat``; None: it need not."""
+    channel_heartbeat_s: ClassVar[float | None] = None
+    """Where the exchange sends heartbeats on each symbol's own channel (the dialect counts them in
+    ``track.beats``): how often, at the least. A channel without any, and without data, is then found and
+    subscribed anew by itself."""
     allowed_hosts: ClassVar[frozenset[str]]
     """Hosts that a command's ``connection.url`` may name, besides those of the settings."""
     limits: ClassVar[ConnectionLimits]
     confirm_within_s: ClassVar[float | None] = None
     """Where the exchange answers an unknown symbol with silence: how long a subscription may stay without
     its first frame before it counts as refused. None: the exchange says so itself, or never refuses."""
+
+    def url_for(self, request_type: RequestType, base: str | None = None) -> str:
+        """The address of a request type's connections, for exchanges that have several.
+
+        ``base`` replaces ``url``, as settings or a command may say.
+        """
+        return base or self.url
 
     @abstractmethod
     def parse_symbol(self, text: str) -> Symbol:

@@ -9,18 +9,23 @@ github.com/binance/binance-spot-api-docs.
   as ``{"code", "msg", "id"}``, also seen wrapped in ``error``. Binance acknowledges streams of symbols that
   it does not list, and then sends nothing: a quiet symbol looks the same, so none is refused for silence.
 - An order book event holds the absolute quantity of each changed level and the range ``U`` to ``u`` of its
-  updates; the next event's ``U`` is this one's ``u`` + 1. A book is ``valid`` only on top of a snapshot,
-  which is had by REST; without one these records are changes alone.
+  updates; the next event's ``U`` is this one's ``u`` + 1. The book under them is had by REST ("How to manage
+  a local order book correctly"): ``GET /api/v3/depth``, whose ``lastUpdateId`` says which events it holds
+  already; the first one after it has ``U`` <= ``lastUpdateId`` + 1 <= ``u``. That request weighs 5 up to 100
+  levels, 25 up to 500, 50 up to 1,000, 250 up to 5,000, of 6,000 a minute and address (rest-api.md, read
+  2026-11): 1 a second leaves half of it to others.
 - The server pings every 20 s (answered below this layer) and closes every connection after 24 hours.
 """
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
 
 from core.errors import ErrorCode, PayloadError
+from core.exact_numbers import ExactNumbers
 from core.exchanges.base import (
     Complaint,
     Confirmed,
@@ -29,6 +34,7 @@ from core.exchanges.base import (
     ExchangeProfile,
     Outgoing,
     Refused,
+    Resync,
     SymbolTrack,
 )
 from core.exchanges.values import (
@@ -40,7 +46,7 @@ from core.exchanges.values import (
     TradedQuantity,
 )
 from core.identity import Exchange, Region, RequestType, Symbol
-from core.records import BookKind, Level, OrderBook, Record, Side, StreamType, Ticker, Trade
+from core.records import Level, Record, Side, StreamType, Ticker, Trade
 
 _EXCHANGE, _REGION = Exchange.BINANCE.value, Region.ASIA.value
 _STREAM_SUFFIX = {
@@ -48,7 +54,6 @@ _STREAM_SUFFIX = {
     RequestType.TRADE: "@trade",
     RequestType.ORDERBOOK: "@depth@100ms",
 }
-_NAMES_PER_REQUEST = 200
 
 # Quote currencies of the spot market, also former ones (recordings); read for symbols written without a dash.
 _STABLE = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USDP", "USDS", "USD1", "XUSD", "DAI", "AEUR", "EURI")
@@ -101,6 +106,16 @@ class _Level(msgspec.Struct, frozen=True, gc=False, array_like=True):
     quantity: Quantity
 
 
+class _Snapshot(msgspec.Struct, frozen=True, gc=False):
+    """The answer of REST, or its error."""
+
+    last_id: Id | None = field(name="lastUpdateId", default=None)
+    bids: list[_Level] = []
+    asks: list[_Level] = []
+    code: int = 0
+    msg: str = ""
+
+
 class _Depth(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="depthUpdate"):
     symbol: str = field(name="s")
     first_id: Id = field(name="U")
@@ -116,6 +131,26 @@ _EVENTS = frozenset({"24hrTicker", "trade", "aggTrade", "depthUpdate"})
 
 class _Combined(msgspec.Struct, frozen=True, gc=False):
     data: _Event
+
+
+class _ExactTicker(msgspec.Struct, frozen=True, tag_field="e", tag="24hrTicker"):
+    price: Decimal = field(name="c")
+
+
+class _ExactTrade(msgspec.Struct, frozen=True, tag_field="e", tag="trade"):
+    price: Decimal = field(name="p")
+    quantity: Decimal = field(name="q")
+
+
+class _ExactAggregateTrade(_ExactTrade, frozen=True, tag_field="e", tag="aggTrade"):
+    pass
+
+
+_ExactEvent = _ExactTicker | _ExactTrade | _ExactAggregateTrade
+
+
+class _ExactCombined(msgspec.Struct, frozen=True):
+    data: _ExactEvent
 
 
 class _EventHead(msgspec.Struct, frozen=True):
@@ -143,7 +178,12 @@ class _Envelope(msgspec.Struct, frozen=True):
 # Not strict, so that numbers written as text are read by the decoder itself.
 _COMBINED: msgspec.json.Decoder[_Combined] = msgspec.json.Decoder(_Combined, strict=False)
 _RAW: msgspec.json.Decoder[_Event] = msgspec.json.Decoder(_Event, strict=False)
+_COMBINED_EXACT: msgspec.json.Decoder[_ExactCombined] = msgspec.json.Decoder(_ExactCombined)
+_RAW_EXACT: msgspec.json.Decoder[_ExactEvent] = msgspec.json.Decoder(_ExactEvent)
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
+_SNAPSHOT: msgspec.json.Decoder[_Snapshot] = msgspec.json.Decoder(_Snapshot, strict=False)
+_MAX_SNAPSHOT_LEVELS = 5000
+_INVALID_SYMBOL = -1121
 
 
 # Records are built by position, in the order of their fields: by name takes four times as long.
@@ -154,16 +194,15 @@ _ENVELOPE = msgspec.json.Decoder(_Envelope)
 class BinanceDialect(Dialect):
     """One connection to Binance's combined streams; also reads events that come without the wrapper."""
 
+    resync = Resync.FETCH
+
     def __init__(self, profile: ExchangeProfile, request_type: RequestType, session_id: int) -> None:
         super().__init__(profile, request_type, session_id)
         self._last_request_id = 0
         self._asked: dict[int, tuple[str, ...]] = {}
-        self._last_update: dict[str, int] = {}
 
     def subscribe(self, added: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
         """SUBSCRIBE for the added symbols; the acknowledgement confirms them."""
-        for track in added:
-            self._last_update.pop(track.exchange_symbol, None)
         return self._requests("SUBSCRIBE", added)
 
     def unsubscribe(self, removed: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
@@ -177,20 +216,16 @@ class BinanceDialect(Dialect):
         return msgspec.json.encode(request).decode()
 
     def _requests(self, method: str, tracks: Sequence[SymbolTrack]) -> list[Outgoing]:
+        self._last_request_id += 1
+        if method == "SUBSCRIBE":
+            self._asked[self._last_request_id] = tuple(track.symbol for track in tracks)
         suffix = _STREAM_SUFFIX[self.request_type]
-        messages: list[Outgoing] = []
-        for start in range(0, len(tracks), _NAMES_PER_REQUEST):
-            part = tracks[start : start + _NAMES_PER_REQUEST]
-            self._last_request_id += 1
-            if method == "SUBSCRIBE":
-                self._asked[self._last_request_id] = tuple(track.symbol for track in part)
-            request = {
-                "method": method,
-                "params": [track.exchange_symbol.lower() + suffix for track in part],
-                "id": self._last_request_id,
-            }
-            messages.append(msgspec.json.encode(request).decode())
-        return messages
+        request = {
+            "method": method,
+            "params": [track.exchange_symbol.lower() + suffix for track in tracks],
+            "id": self._last_request_id,
+        }
+        return [msgspec.json.encode(request).decode()]
 
     def receive(self, frame: str | bytes, received_us: int) -> Sequence[Record]:
         """Read one frame; see ``Dialect.receive``."""
@@ -202,6 +237,15 @@ class BinanceDialect(Dialect):
         if isinstance(data, _Ticker):
             return self._ticker(data, received_us)
         return self._trade(data, received_us)
+
+    def exact_numbers(self, frame: str | bytes) -> Sequence[ExactNumbers]:
+        """One ticker or trade a frame, in the wrapper or without."""
+        data: _ExactEvent
+        try:
+            data = _COMBINED_EXACT.decode(frame).data
+        except msgspec.ValidationError:
+            data = _RAW_EXACT.decode(frame)
+        return (ExactNumbers(data.price, data.quantity if isinstance(data, _ExactTrade) else None),)
 
     def _decode(self, frame: str | bytes) -> _Event | None:
         """The frame as an event, or None after it was counted."""
@@ -319,34 +363,40 @@ class BinanceDialect(Dialect):
         first_id, last_id = data.first_id, data.last_id
         if last_id < first_id:
             raise PayloadError(f"the update ids run backwards, {first_id} to {last_id} - at `$.data.u`")
-        before = self._last_update.get(data.symbol)
-        if before is not None and first_id != before + 1:
-            self.notices.append(
-                Complaint(
-                    ErrorCode.SEQUENCE_GAP,
-                    f"Binance: {track.symbol}: update {first_id} came after {before}, not {before + 1}",
-                )
-            )
-        self._last_update[data.symbol] = last_id
-        track.sequence += 1
         return (
-            OrderBook(
-                _EXCHANGE,
-                _REGION,
-                track.symbol,
-                track.exchange_symbol,
-                data.event_ms,
-                received_us,
-                self.session_id,
-                track.sequence,
-                BookKind.DELTA,
+            self.books.delta(
+                track,
                 [Level(level.price, level.quantity) for level in data.bids],
                 [Level(level.price, level.quantity) for level in data.asks],
+                received_us,
+                data.event_ms,
                 first_id,
                 last_id,
-                None,
-                False,
+                first_id - 1,
             ),
+        )
+
+    def snapshot_path(self, track: SymbolTrack) -> str:
+        """REST: the book to the depth that is kept."""
+        limit = min(self.books.settings.depth, _MAX_SNAPSHOT_LEVELS)
+        return f"/api/v3/depth?symbol={track.exchange_symbol}&limit={limit}"
+
+    def read_snapshot(self, track: SymbolTrack, body: bytes, received_us: int) -> Sequence[Record]:
+        """``lastUpdateId`` with the absolute quantities of both sides."""
+        data = _SNAPSHOT.decode(body)
+        if data.last_id is None:
+            message = f"Binance: {data.code}: {data.msg[:256]}"
+            if data.code != _INVALID_SYMBOL:
+                raise PayloadError(message)
+            self.notices.append(Refused((track.symbol,), ErrorCode.UNKNOWN_SYMBOL, message))
+            return ()
+        return self.books.merge(
+            track,
+            [Level(level.price, level.quantity) for level in data.bids],
+            [Level(level.price, level.quantity) for level in data.asks],
+            received_us,
+            None,
+            data.last_id,
         )
 
 
@@ -357,11 +407,13 @@ class Binance(ExchangeProfile):
     region = Region.ASIA
     request_types = frozenset(RequestType)
     url = "wss://stream.binance.com:9443/stream"
+    rest_url = "https://api.binance.com"
+    rest_limit = (1, 1.0)
     allowed_hosts = frozenset({"stream.binance.com", "data-stream.binance.vision"})
     # 5 messages a second, in which pings and pongs count: 3 leave room for those.
     limits = ConnectionLimits(
         max_symbols=1024,
-        max_symbols_per_message=_NAMES_PER_REQUEST,
+        max_symbols_per_message=200,
         max_connects=300,
         connect_window_s=300.0,
         max_messages=3,

@@ -5,20 +5,23 @@ what is not finite (``1e999``, ``"nan"``), a time that is not in epoch milliseco
 bounds are far above anything traded (whole units, any currency) and keep nonsense out of a double.
 """
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta
 
-Price = Annotated[float, Meta(gt=0, le=1e15)]
+MAX_PRICE: Final = 1e15
+MAX_QUANTITY: Final = 1e21
+
+Price = Annotated[float, Meta(gt=0, le=MAX_PRICE)]
 """A price in units of the quote currency."""
 
-PriceOrZero = Annotated[float, Meta(ge=0, le=1e15)]
+PriceOrZero = Annotated[float, Meta(ge=0, le=MAX_PRICE)]
 """A price where the exchange writes 0 for "there is none": a record has None then."""
 
-Quantity = Annotated[float, Meta(ge=0, le=1e21)]
+Quantity = Annotated[float, Meta(ge=0, le=MAX_QUANTITY)]
 """An amount of the base or the quote currency, also summed over a day."""
 
-TradedQuantity = Annotated[float, Meta(gt=0, le=1e21)]
+TradedQuantity = Annotated[float, Meta(gt=0, le=MAX_QUANTITY)]
 """The amount of one trade."""
 
 Rate = Annotated[float, Meta(ge=-1, le=1e9)]

@@ -1,5 +1,6 @@
 """Any message of any topic as a plain value: Avro or JSON, by its first byte."""
 
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -40,3 +41,11 @@ class MessageDecoder:
                     raise
                 raise PayloadError(exc.message) from exc
         return read(value)
+
+
+def json_form(value: object) -> object:
+    """For ``orjson.dumps``: a decimal as its digits, anything else as Python shows it."""
+    if isinstance(value, Decimal):
+        text = format(value, "f")
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    return repr(value)

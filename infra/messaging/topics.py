@@ -68,6 +68,10 @@ class Topics(Protocol):
         ...
 
 
+class TopicsNotToldError(DeliveryError):
+    """The cluster answers, but not what its topics are set to (the embedded broker never does)."""
+
+
 class TopicAdmin:
     """Topics of a real cluster: created where they are missing, or only looked at."""
 
@@ -159,6 +163,8 @@ class TopicAdmin:
         self, admin: AdminClient, table: list[TopicSpec], existing: Mapping[str, int]
     ) -> list[str]:
         gateway = self._settings.gateway
+        present = [spec for spec in table if gateway.topic(spec.name) in existing]
+        policies = self._policies(admin, present)
         wrong = []
         streams = existing.get(gateway.topic(STREAMS))
         if streams is not None and streams != gateway.streams_partitions:
@@ -167,8 +173,7 @@ class TopicAdmin:
                 f"GATEWAY_STREAMS_PARTITIONS is {gateway.streams_partitions}: streams would be looked for in "
                 "the wrong ones; set it to the number the topic was made with"
             )
-        present = [spec for spec in table if gateway.topic(spec.name) in existing]
-        for spec, policy in self._policies(admin, present).items():
+        for spec, policy in policies.items():
             kinds = {kind.strip() for kind in policy.split(",")}
             if spec.cleanup not in kinds or (spec.cleanup == "compact" and "delete" in kinds):
                 wrong.append(
@@ -186,8 +191,17 @@ class TopicAdmin:
             try:
                 policies[asked[resource]] = str(future.result(_TIMEOUT_S)["cleanup.policy"].value)
             except KafkaException as exc:
+                if exc.args[0].code() == KafkaError._TIMED_OUT:
+                    raise self._not_told() from exc
                 _log.warning("topic's settings unknown", topic=resource.name, reason=exc.args[0].str())
+            except TimeoutError as exc:
+                raise self._not_told() from exc
         return policies
+
+    def _not_told(self) -> TopicsNotToldError:
+        return TopicsNotToldError(
+            f"Kafka at {self._settings.kafka.bootstrap_servers} does not say how its topics are set"
+        )
 
 
 class EmbeddedTopicAdmin:

@@ -43,7 +43,10 @@ def streams_of_path(path: str) -> tuple[bool, list[str]] | None:
 
     ``/ws``, ``/ws/a``, ``/ws/a/b`` give raw payloads, ``/stream`` and ``/stream?streams=a/b`` combined ones.
     """
-    parts = urlsplit(path)
+    try:
+        parts = urlsplit(path)
+    except ValueError:  # as of //[, which reads as a broken address
+        return None
     root, _, names = parts.path.strip("/").partition("/")
     if root == "ws":
         return False, [name for name in names.split("/") if name]

@@ -47,12 +47,15 @@ class ExchangeConnection(ServerConnection):
         """From now on this end is as good as unplugged."""
         self.frozen = True
         self.transport.pause_reading()
+        if self.keepalive_task is not None:  # it would miss the pongs, and end the connection over it
+            self.keepalive_task.cancel()
 
     def thaw(self) -> None:
         """Plugged in again: what the client sent meanwhile is read, and answered."""
         if self.frozen:
             self.frozen = False
             self.transport.resume_reading()
+            self.start_keepalive()
             super().send_data()
 
 

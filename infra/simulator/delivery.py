@@ -18,7 +18,7 @@ REQUEST_TYPES = frozenset(RequestType)
 class SimulatorStats(msgspec.Struct, kw_only=True):
     """Counts since the start.
 
-    ``connections``: open now; ``connections_total``: ever opened. ``updates``: steps of the markets; each is
+    ``connections``: open now; ``connections_total``: ever opened. ``updates``: made at the rate; each is
     one frame for every connection subscribed to it. ``frames_sent``: data frames written, snapshots included,
     rubbish not; ``frames_by_symbol``: the same by canonical symbol. ``refused``: opening handshakes answered
     with an HTTP error. ``too_slow``: connections cut because they did not read. ``replays_finished``:
@@ -100,7 +100,7 @@ class Delivery:
     def _entry(self, link: Link, identity: FrameIdentity | None, kind: FrameKind, n: int) -> FrameLogEntry:
         if identity is None:
             kind = kind if kind == "rubbish" else "other"
-            return FrameLogEntry(link.number, self._exchange, "", None, None, None, kind, n)
+            return FrameLogEntry(link.number, self._exchange, None, None, None, None, kind, n)
         if identity.request_type not in REQUEST_TYPES:
             kind = "other"
         return FrameLogEntry(

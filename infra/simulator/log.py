@@ -21,13 +21,12 @@ class FrameLogEntry(msgspec.Struct, frozen=True):
     ``connection`` counts the connections of a simulated exchange from 1. ``symbol`` is canonical,
     ``exchange_ts_ms`` and ``n`` as in ``venue.FrameIdentity``: with (exchange, request_type, symbol) the time
     names the update. Kind ``other`` is market data outside the three request types, as Binance's bookTicker
-    or a kline in a recording. ``rubbish`` has no request type (empty), symbol or time, and ``n`` counts the
-    rubbish.
+    or a kline in a recording. ``rubbish`` has no request type, symbol or time, and its ``n`` counts it.
     """
 
     connection: int
     exchange: str
-    request_type: str
+    request_type: str | None
     symbol: str | None
     exchange_symbol: str | None
     exchange_ts_ms: int | None

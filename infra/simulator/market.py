@@ -4,6 +4,7 @@ Prices and quantities are integers (price: multiples of ``10 ** -decimals``; qua
 that every frame can print them exactly, and no venue's frames show the dust of binary fractions.
 """
 
+from functools import lru_cache
 from random import Random
 from typing import Final, Literal, NamedTuple
 
@@ -55,6 +56,7 @@ def start_price(symbol: Symbol, seed: int) -> float:
     return usd * QUOTES_PER_USD.get(symbol.quote, 1.0)
 
 
+@lru_cache(maxsize=32_768)  # most levels of a book are printed again and again
 def decimal_text(units: int, decimals: int) -> str:
     """``units`` of ``10 ** -decimals`` as a plain JSON number, never in exponent notation."""
     if decimals == 0:

@@ -195,14 +195,9 @@ class _BookRender:
     def __call__(self, form: Hashable, snapshot: bool) -> bytes:
         assert isinstance(form, UpbitForm)
         template, unit = (_BOOK.simple, _UNIT.simple) if form.simple else (_BOOK.default, _UNIT.default)
+        ask, bid, tick, decimals = self._ask, self._bid, self._tick, self._decimals
         units = ",".join(
-            unit
-            % (
-                decimal_text(self._ask + i * self._tick, self._decimals),
-                decimal_text(self._bid - i * self._tick, self._decimals),
-                decimal_text(self._asks[i], 8),
-                decimal_text(self._bids[i], 8),
-            )
+            _unit_text(unit, ask + i * tick, bid - i * tick, self._asks[i], self._bids[i], decimals)
             for i in range(min(form.units, LEVELS))
         )
         totals = (
@@ -212,6 +207,13 @@ class _BookRender:
         stream_type = _SNAPSHOT if snapshot else _REALTIME
         values = ('"orderbook"', f'"{self._code}"', self._time_ms, *totals, f"[{units}]", stream_type, 0)
         return _wrapped(template % values, form)
+
+
+@lru_cache(maxsize=8_192)
+def _unit_text(template: str, ask: int, bid: int, ask_size: int, bid_size: int, decimals: int) -> str:
+    """One level of both sides; between two frames of a pair most are as they were."""
+    prices = decimal_text(ask, decimals), decimal_text(bid, decimals)
+    return template % (*prices, decimal_text(ask_size, 8), decimal_text(bid_size, 8))
 
 
 def _change(market: PairMarket) -> tuple[str, int]:

@@ -9,7 +9,8 @@ from websockets.asyncio.client import connect
 from core.exchanges.table import profile_of
 from core.identity import RequestType, Symbol
 from core.session import StreamSession
-from tests.simulated_exchange import SYMBOLS, SimulatedExchange, until
+from tests.simulated_exchange import SYMBOLS, SimulatedExchange
+from tests.waiting import until
 
 
 @pytest.mark.parametrize("exchange_name", ["upbit", "binance"])

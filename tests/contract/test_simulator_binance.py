@@ -10,7 +10,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from infra.simulator.binance import BinanceVenue
-from tests.simulated_exchange import SimulatedExchange, binance_request, ends, receive, silent, until
+from tests.simulated_exchange import SimulatedExchange, binance_request, ends, receive, silent
+from tests.waiting import until
 
 FIELDS = {
     "ticker": "e E s p P w x c Q b B a A o h l v q O C F L n",

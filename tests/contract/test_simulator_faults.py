@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from infra.simulator.faults import RUBBISH_KINDS, FaultPlan
+from infra.simulator.log import read_frame_log
 from infra.simulator.server import ExchangeSimulator
+from infra.simulator.venue import Limits
 from tests.simulated_exchange import (
     SYMBOLS,
     SimulatedExchange,
@@ -18,9 +21,9 @@ from tests.simulated_exchange import (
     ends,
     receive,
     silent,
-    until,
     upbit_request,
 )
+from tests.waiting import until
 
 TICKERS = upbit_request({"type": "ticker", "codes": ["KRW-BTC", "KRW-ETH"]})
 
@@ -240,7 +243,7 @@ async def test_a_slow_client_gets_every_frame_in_order() -> None:
     async with SimulatedExchange("upbit", rate=4_000) as exchange:
         client = await subscribed(exchange, max_queue=1)
         client.transport.pause_reading()
-        await until(lambda: exchange.sim.stats.updates > exchange.sim.stats.frames_sent + 500, within_s=20)
+        await until(lambda: exchange.sim.stats.updates > exchange.sim.stats.frames_sent + 500, timeout_s=20)
         exchange.sim.pause()
         client.transport.resume_reading()
         updates = exchange.sim.stats.updates
@@ -271,3 +274,52 @@ async def test_it_is_started_once_and_stopped_as_often_as_one_likes() -> None:
         await sim.start()
     await sim.stop()
     await sim.stop()
+
+
+async def test_a_frozen_connection_is_neither_found_idle_nor_missing_its_pongs() -> None:
+    limits = Limits(idle_timeout_s=0.3, ping_interval_s=0.1, ping_timeout_s=0.1, max_lifetime_s=60)
+    async with SimulatedExchange("upbit", limits=limits) as exchange:
+        client = await subscribed(exchange, ping_interval=None)
+        exchange.sim.freeze(1.2)
+        await drained(client, exchange, 1)
+        assert await silent(client, 0.8)
+        assert exchange.sim.stats.connections == 1
+        assert (await receive(client))["stream_type"] == "REALTIME"
+
+
+async def test_the_rate_counts_updates_of_all_feeds_and_can_be_changed() -> None:
+    async with SimulatedExchange("upbit", rate=0) as exchange:
+        first, second = [await subscribed(exchange) for _ in range(2)]
+        assert [(await receive(client))["stream_type"] for client in (first, second)] == ["SNAPSHOT"] * 2
+        assert await silent(first)
+        assert (exchange.sim.stats.updates, exchange.sim.stats.frames_sent) == (0, 4)
+        exchange.sim.set_rate(400)
+        began_s = asyncio.get_running_loop().time()
+        await until(lambda: exchange.sim.stats.updates >= 200)
+        took_s = asyncio.get_running_loop().time() - began_s
+        assert exchange.sim.stats.updates <= 400 * (took_s + 0.5)
+        exchange.sim.pause()
+        updates = [e for e in exchange.log if e.kind == "realtime"]
+        assert [e.n for e in updates if e.connection == 1] == [e.n for e in updates if e.connection == 2]
+        with pytest.raises(ValueError, match="rate"):
+            exchange.sim.set_rate(float("nan"))
+        for client in (first, second):
+            await receive(client)
+
+
+async def test_compression_is_offered_where_it_is_turned_on() -> None:
+    for compression in (False, True):
+        async with SimulatedExchange("upbit", compression=compression) as exchange:
+            client = await subscribed(exchange)
+            assert bool(client.protocol.extensions) is compression
+            frames = [await receive(client) for _ in range(30)]
+            assert {f["stream_type"] for f in frames} <= {"REALTIME", "SNAPSHOT"}
+
+
+async def test_the_log_file_is_written_out_each_second_and_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    async with SimulatedExchange("upbit", log=str(path), rate=20) as exchange:
+        await subscribed(exchange)
+        await until(lambda: path.stat().st_size > 0, timeout_s=10)
+        assert read_frame_log(path)[0].kind == "snapshot"
+    assert len(read_frame_log(path)) == exchange.sim.stats.frames_sent

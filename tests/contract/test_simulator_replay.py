@@ -11,10 +11,11 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from infra.simulator.replay import read_recording
-from tests.simulated_exchange import SimulatedExchange, binance_request, silent, until, upbit_request
+from tests.frames import CAPTURES
+from tests.simulated_exchange import SimulatedExchange, binance_request, silent, upbit_request
+from tests.waiting import until
 
 OWN = Path(__file__).parent.parent / "frames" / "simulator"
-CAPTURES = Path(__file__).parent.parent.parent.parent / "shared" / "captures"
 SUBSCRIBE = {
     "upbit": upbit_request({"type": "trade", "codes": ["KRW-LAMB"]}),
     "binance": binance_request("SUBSCRIBE", "nknusdt@depth@100ms"),
@@ -56,8 +57,8 @@ async def test_a_recording_is_sent_as_it_is(folder: Path, exchange: str) -> None
         content = json.loads(gzip.decompress(frame) if frame[:2] == b"\x1f\x8b" else frame)
         data = content.get("data", content)
         named = data.get("s") or data.get("cd") or data.get("code")
-        assert entry.kind == ("realtime" if entry.request_type else "other")
         assert entry.exchange_symbol == (named if entry.request_type else None)
+        assert entry.kind == ("realtime" if entry.request_type else "other")
 
 
 def test_the_own_recordings_hold_what_the_format_allows() -> None:

@@ -10,7 +10,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from infra.simulator.upbit import UpbitVenue
-from tests.simulated_exchange import SimulatedExchange, ends, receive, silent, until, upbit_request
+from tests.simulated_exchange import SimulatedExchange, ends, receive, silent, upbit_request
+from tests.waiting import until
 
 TICKER = {
     "type": "ty", "code": "cd", "opening_price": "op", "high_price": "hp", "low_price": "lp",

@@ -297,6 +297,21 @@ def test_a_session_of_an_exchange_without_a_log_is_left_out():
     assert SourceLog([other]).compare(auditor.tracks(), exact=False).ok
 
 
+def test_a_trade_that_a_further_request_repeats_is_no_frame_of_its_own():
+    def trade(ts, kind):
+        return SentFrame("c1", "upbit", "trade", kind, "BTC-KRW", "KRW-BTC", ts)
+
+    log = SourceLog(
+        [trade(10, "snapshot"), trade(20, "realtime"), trade(20, "snapshot"), trade(30, "snapshot")]
+    )
+    assert log.frames == 3
+
+
+def test_what_is_outside_the_request_types_is_passed_over():
+    log = SourceLog([SentFrame("c1", "binance", "bookTicker", "other", "BTC-USDT", "BTCUSDT"), *sent([10])])
+    assert log.frames == 1
+
+
 def test_a_range_set_joins_what_touches():
     ranges = RangeSet([(1, 2), (6, 9), (3, 4)])
     assert list(ranges) == [(1, 4), (6, 9)]

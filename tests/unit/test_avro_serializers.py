@@ -6,7 +6,13 @@ from types import MappingProxyType
 import pytest
 
 from core.commands import CommandDTO
-from core.errors import PayloadError, RegistryError, RegistryUnavailableError, SchemaNotFoundError
+from core.errors import (
+    PayloadError,
+    RegistryError,
+    RegistryUnavailableError,
+    SchemaIncompatibleError,
+    SchemaNotFoundError,
+)
 from core.events import error_event, success_event
 from core.identity import ConnectionScopeDomain
 from core.records import Trade
@@ -105,6 +111,20 @@ async def test_without_registration_a_missing_schema_is_named(registry):
         await register_all(registry, register=False)
     ids = await register_all(registry)
     assert await register_all(registry, register=False) == ids
+
+
+async def test_an_incompatible_schema_at_start_is_named_with_its_subject(registry):
+    other = {"type": "record", "name": "TradeData", "namespace": "streamgateway.v1", "fields": []}
+    other["fields"].append({"name": "only", "type": "string"})
+    await registry.set_compatibility("FORWARD", "p.realtime.trade-value")
+    await registry.register("p.realtime.trade-value", other)
+    with pytest.raises(SchemaIncompatibleError) as caught:
+        await register_all(registry, prefix="p.")
+    assert "p.realtime.trade-value: " in caught.value.message
+    assert "`only` was removed: readers of v1 cannot read new records; FORWARD" in caught.value.message
+    # Nobody's schema was overwritten, and without topic subjects nothing stands in the way.
+    assert await registry.versions("p.realtime.trade-value") == [1]
+    assert "trade_data" in await register_all(registry, prefix="p.", topic_subjects=False)
 
 
 async def test_what_does_not_fit_is_a_payload_error(registry):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from core.errors import ErrorCode
-from core.exchanges.base import Complaint, Confirmed, Refused, Unparsed
+from core.exchanges.base import Confirmed, Refused, SymbolBroken, Unparsed
 from core.exchanges.binance import Binance
 from core.identity import RequestType, Symbol
 from core.records import BookKind, Level, OrderBook, Side, StreamType, Ticker, Trade
@@ -164,14 +164,14 @@ def depth(first_id: int, last_id: int) -> bytes:
     return json.dumps(message).encode()
 
 
-def test_a_gap_in_the_update_ids_is_complained_about_and_the_chain_goes_on() -> None:
+def test_a_gap_in_the_update_ids_is_told_once_and_the_changes_go_on() -> None:
     session = session_for(RequestType.ORDERBOOK, "BTC-USDT")
-    for first_id, last_id in [(1, 5), (6, 6), (9, 12), (13, 14)]:
-        assert len(session.receive(depth(first_id, last_id), 1)) == 1
-    gaps = [notice for notice in session.take_notices() if isinstance(notice, Complaint)]
-    assert gaps == [
-        Complaint(ErrorCode.SEQUENCE_GAP, "Binance: BTC-USDT: update 9 came after 6, not 7"),
-    ]
+    for first_id, last_id in [(1, 5), (6, 6), (9, 12), (13, 14), (20, 21)]:
+        (record,) = session.receive(depth(first_id, last_id), 1)
+        assert not record.valid
+    (gap,) = [notice for notice in session.take_notices() if isinstance(notice, SymbolBroken)]
+    assert (gap.symbol, gap.code) == ("BTC-USDT", ErrorCode.SEQUENCE_GAP)
+    assert "follows 8 came after 6" in gap.message
 
 
 def test_an_unsubscription_starts_a_new_chain() -> None:

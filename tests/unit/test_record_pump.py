@@ -51,6 +51,7 @@ class Bench:
             hold_max_s=5.0,
             on_outage=self.begun.append,
             on_outage_end=self.ended.append,
+            on_rejected=self.begun.append,
         )
         self._sequence = 0
 
@@ -80,7 +81,7 @@ def test_what_is_held_goes_out_in_order_when_the_producer_takes_again() -> None:
     bench.sink.room = 1
     bench.frame(3)
     assert not bench.valve.reading
-    assert bench.pump.paused
+    assert bench.pump.reading_paused
     bench.pump.on_time(100.0)
     bench.sink.room = 100
     bench.pump.on_time(100.2)
@@ -94,7 +95,7 @@ def test_while_shedding_it_reads_and_is_not_paused() -> None:
     bench.shedding()
     assert bench.valve.reading
     assert bench.pump.holding
-    assert not bench.pump.paused
+    assert not bench.pump.reading_paused
 
 
 def test_a_record_let_through_to_try_does_not_end_the_outage() -> None:

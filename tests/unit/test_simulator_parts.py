@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +137,6 @@ def test_a_standstill_is_made_up_for_a_second_at_most() -> None:
 
 
 def test_events_are_counted_over_a_sliding_window() -> None:
-    from collections import deque
-
     past: deque[float] = deque()
     limits = ((2, 1.0), (3, 10.0))
     verdicts = [too_many(past, limits, at_s) for at_s in (0.0, 0.5, 1.1, 2.5, 20.0)]
@@ -155,11 +154,11 @@ def test_a_log_file_holds_what_was_given_to_it(tmp_path: Path) -> None:
         log(entry)
     log.flush()
     assert read_frame_log(path) == entries
-    log(FrameLogEntry(1, "upbit", "", None, None, None, "rubbish", 1))
+    log(FrameLogEntry(1, "upbit", None, None, None, None, "rubbish", 1))
     log.close()
     log.close()
     assert json.loads(path.read_bytes().splitlines()[-1]) == {
-        "connection": 1, "exchange": "upbit", "request_type": "", "symbol": None, "exchange_symbol": None,
+        "connection": 1, "exchange": "upbit", "request_type": None, "symbol": None, "exchange_symbol": None,
         "exchange_ts_ms": None, "kind": "rubbish", "n": 1,
     }  # fmt: skip
 

@@ -15,7 +15,6 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from confluent_kafka.admin import AdminClient
 
 from core.errors import DeliveryError
-from infra.messaging.librdkafka_log import LibrdkafkaLog
 
 T = TypeVar("T")
 _POLL_S = 0.3
@@ -68,16 +67,19 @@ class ConsumerThread:
         """Open the consumer and begin to poll; to be called in the event loop."""
         self._loop = asyncio.get_running_loop()
         self._ended = self._loop.create_future()
-        self.consumer = Consumer({**self._config, "error_cb": self._on_error}, logger=LibrdkafkaLog(self._name))
+        self.consumer = Consumer({**self._config, "error_cb": self._on_error}, logger=QuietLog(self._name))
         self.consumer.subscribe(self._topics, **self._callbacks)
         self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         self._thread.start()
 
     async def stop(self) -> None:
-        """End the polling, give up the partitions (their callbacks run) and leave the group."""
+        """End the polling, give up the partitions (their callbacks run) and leave the group.
+
+        What ended the thread before is told by ``ended``, not here. A second call does nothing.
+        """
         self._stopping.set()
         if self._ended is not None:
-            await self._ended
+            await asyncio.wait([self._ended])
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
 
@@ -202,3 +204,15 @@ class ConsumerThread:
 
 async def _awaiting(work: Awaitable[T]) -> T:
     return await work
+
+
+class QuietLog:
+    """librdkafka's own log lines, below the level a user sees."""
+
+    def __init__(self, name: str) -> None:
+        self._log = structlog.get_logger("librdkafka")
+        self._name = name
+
+    def log(self, _level: int, message: str, *args: Any) -> None:
+        """The one method confluent-kafka calls."""
+        self._log.debug("librdkafka", client=self._name, text=message % args if args else message)

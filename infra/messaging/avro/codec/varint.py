@@ -31,6 +31,10 @@ MORE: Final[tuple[bytes, ...]] = tuple(bytes((z & 0x7F | 0x80, z >> 7 | 0x80)) f
 """``MORE[z]``: 14 bits with more to follow."""
 
 
+EVEN: Final[tuple[bytes, ...]] = MORE[::2]
+"""``EVEN[n]``: the first 14 bits of a zigzag whose number has the lowest 13 bits ``n``, with more to follow."""
+
+
 class HighBits(dict[int, bytes]):
     """``HIGH[z >> 28]``: what stands above 28 bits, encoded; ``OverflowError`` beyond 64 bits in all.
 

@@ -1,0 +1,387 @@
+"""Keeps the order books of one session: chains checked, broken books repaired alone, whole ones republished.
+
+A dialect hands in what it read (``snapshot``, ``delta``, ``merge``, ``restate``) and gets the record to
+publish back. Sequence rules of all exchanges come down to one number, ``follows``: the id at which the book
+must stand for a delta to apply. Where ids have no gaps that is the delta's first id less one; where each
+delta names the one before, it is that name; None where the exchange gives no ids.
+"""
+
+from collections.abc import Callable, Sequence
+
+from core.errors import ErrorCode
+from core.exchanges.kept_book import BookSettings, KeptBook, PendingDelta, Resync
+from core.exchanges.notices import Notice, SymbolBroken, SymbolWhole
+from core.exchanges.symbol_track import SymbolTrack
+from core.order_books import Book
+from core.records import BookKind, Level, OrderBook
+
+_MAX_PENDING = 600
+"""Deltas put by for one snapshot: a minute at ten a second. Older ones are lost, and a snapshot older than
+what is left is asked for again."""
+_MAX_ASKED = 4
+"""Snapshots under way at once, so that what is put by stays small however many books broke."""
+_FIRST_WAIT_S = 2.0
+_MAX_WAIT_S = 60.0
+_FETCH_TIMEOUT_S = 120.0
+_SETTLED_US = 60_000_000
+"""A book that breaks again this soon is repaired with growing waits, not from the start."""
+_MAX_PUBLISHED_AT_ONCE = 8
+
+
+class BookKeeper:
+    """The order books of one session. Pure: times come in as arguments."""
+
+    def __init__(
+        self,
+        exchange: str,
+        region: str,
+        session_id: int,
+        notices: list[Notice],
+        *,
+        resync: Resync,
+        checksum: Callable[[Book], int],
+    ) -> None:
+        """``checksum`` computes the exchange's checksum of a book; called only where a frame carries one."""
+        self.settings = BookSettings()
+        self.depth: int | None = None
+        """The depth of the subscription, where the exchange has steps; set by the dialect with ``exact``."""
+        self.exact = False
+        self.unattended = False
+        """Nobody repairs what breaks, as in a replay: every break is told, and none is waited for."""
+        self._exchange = exchange
+        self._region = region
+        self._session_id = session_id
+        self._notices = notices
+        self._resync = resync
+        self._beside = resync is not Resync.RESUBSCRIBE
+        self._checksum = checksum
+        self._wanting: dict[str, SymbolTrack] = {}
+        self._kept: dict[str, SymbolTrack] = {}
+
+    # -- what the dialect hands in -----------------------------------------------------------------
+
+    def snapshot(
+        self,
+        track: SymbolTrack,
+        bids: list[Level],
+        asks: list[Level],
+        received_us: int,
+        exchange_ts_ms: int | None = None,
+        last_id: int | None = None,
+        checksum: int | None = None,
+    ) -> OrderBook:
+        """A snapshot that came in the stream: what follows on the socket continues it. Best first on both
+        sides; returns the record."""
+        kept = track.book or self._open(track)
+        kept.book.replace(bids, asks)
+        kept.last_id = last_id
+        kept.joining = False
+        if checksum is None or self._agrees(track, kept, checksum, received_us):
+            self._make_whole(track, kept, received_us)
+        track.sequence += 1
+        return OrderBook(
+            self._exchange,
+            self._region,
+            track.symbol,
+            track.exchange_symbol,
+            exchange_ts_ms,
+            received_us,
+            self._session_id,
+            track.sequence,
+            BookKind.SNAPSHOT,
+            bids,
+            asks,
+            None,
+            last_id,
+            checksum,
+            kept.whole,
+        )
+
+    def delta(
+        self,
+        track: SymbolTrack,
+        bids: list[Level],
+        asks: list[Level],
+        received_us: int,
+        exchange_ts_ms: int | None = None,
+        first_id: int | None = None,
+        last_id: int | None = None,
+        follows: int | None = None,
+        checksum: int | None = None,
+    ) -> OrderBook:
+        """Changed levels, quantity 0 removes; returns the record, ``valid`` when the chain holds.
+
+        ``last_id`` is where the book stands afterwards, ``follows`` where it must stand before. ``checksum``
+        is compared with the book's after the change.
+        """
+        kept = track.book or self._open(track)
+        valid = False
+        if kept.whole:
+            at = kept.last_id
+            if follows is None or at is None or follows == at:
+                valid = True
+            elif kept.joining and last_id is not None and last_id <= at:
+                pass  # older than the snapshot, which has it already
+            elif kept.joining and follows < at:
+                valid = True
+            else:
+                self._gap(track, kept, follows, at, received_us)
+        if not kept.whole:
+            delta = PendingDelta(bids, asks, last_id, follows)
+            self._await(track, kept, delta, received_us)
+        if valid:
+            kept.joining = False
+            kept.book.apply(bids, asks)
+            if last_id is not None:
+                kept.last_id = last_id
+            if checksum is not None:
+                valid = self._agrees(track, kept, checksum, received_us)
+        track.sequence += 1
+        return OrderBook(
+            self._exchange,
+            self._region,
+            track.symbol,
+            track.exchange_symbol,
+            exchange_ts_ms,
+            received_us,
+            self._session_id,
+            track.sequence,
+            BookKind.DELTA,
+            bids,
+            asks,
+            first_id,
+            last_id,
+            checksum,
+            valid,
+        )
+
+    def merge(
+        self,
+        track: SymbolTrack,
+        bids: list[Level],
+        asks: list[Level],
+        received_us: int,
+        exchange_ts_ms: int | None = None,
+        last_id: int | None = None,
+    ) -> Sequence[OrderBook]:
+        """A snapshot from beside the stream (REST, or asked for on the socket), under the deltas put by.
+
+        Returns the one record of the whole book as it stands with them, or none: the snapshot was older than
+        the first of them (it is asked for again), or nobody waits for it any more.
+        """
+        kept = track.book
+        if kept is None or kept.whole:
+            return ()
+        pending = [delta for delta in kept.pending if _is_newer(delta.last_id, last_id)]
+        at = pending[0].follows if pending else kept.last_id
+        if at is not None and last_id is not None and at > last_id:
+            self._again(kept)
+            return ()
+        kept.book.replace(bids, asks)
+        for delta in pending:
+            kept.book.apply(delta.bids, delta.asks)
+        kept.last_id = pending[-1].last_id if pending else last_id
+        kept.joining = not pending
+        self._make_whole(track, kept, received_us)
+        return (self._whole_book(track, kept, received_us, exchange_ts_ms),)
+
+    def restate(self, track: SymbolTrack, record: OrderBook) -> OrderBook:
+        """For exchanges whose every frame is the whole book: remember it, to be published again when the
+        symbol is quiet. Returns ``record``."""
+        kept = track.book or self._open(track)
+        kept.record = record
+        kept.published_s = None
+        return record
+
+    def gap(self, tracks: Sequence[SymbolTrack], message: str, received_us: int) -> None:
+        """Something was lost that the dialect noticed itself, as on a sequence over the whole connection;
+        every book of ``tracks`` that is whole breaks."""
+        for track in tracks:
+            if track.book is not None and track.book.whole:
+                self._break(track, track.book, ErrorCode.SEQUENCE_GAP, message, received_us)
+
+    # -- what the session asks ---------------------------------------------------------------------
+
+    def expect(self, track: SymbolTrack) -> None:
+        """The symbol's stream runs: where the snapshot comes from beside it, one is wanted."""
+        if self._beside and track.book is None:
+            self._open(track)
+            self._wanting[track.exchange_symbol] = track
+
+    def forget(self, track: SymbolTrack) -> None:
+        """The symbol is unsubscribed; a later subscription starts anew."""
+        track.book = None
+        self._wanting.pop(track.exchange_symbol, None)
+        self._kept.pop(track.exchange_symbol, None)
+
+    @property
+    def wanting(self) -> bool:
+        """Whether some book needs a snapshot, now or later."""
+        return bool(self._wanting)
+
+    def due(self, now_s: float, limit: int) -> list[SymbolTrack]:
+        """Up to ``limit`` symbols whose snapshot is to be asked for now; they count as asked."""
+        if self._beside:
+            limit = min(limit, _MAX_ASKED - sum(1 for track in self._wanting.values() if _asked(track)))
+        taken: list[SymbolTrack] = []
+        for track in self._wanting.values():
+            if len(taken) >= limit:
+                break
+            kept = track.book
+            assert kept is not None, "a book that is forgotten is wanted no more"
+            if kept.due_s is None:
+                kept.due_s = now_s + self._first_wait_s(kept)
+            if now_s >= kept.due_s:
+                taken.append(track)
+        for track in taken:
+            kept = track.book
+            assert kept is not None
+            kept.attempts += 1
+            kept.asked = self._beside
+            kept.pending.clear()
+            fetches = self._resync is Resync.FETCH
+            kept.due_s = now_s + (_FETCH_TIMEOUT_S if fetches else _wait_s(kept.attempts))
+            # Those that wait longest come first, also when there are more than may be asked at once.
+            self._wanting[track.exchange_symbol] = self._wanting.pop(track.exchange_symbol)
+        return taken
+
+    def failed(self, track: SymbolTrack) -> None:
+        """The snapshot could not be had: ask again, later each time."""
+        if track.book is not None and not track.book.whole:
+            self._again(track.book)
+
+    def republish(self, now_s: float, now_us: int) -> list[OrderBook]:
+        """The whole books whose turn it is, a few at a time, so that many of them spread out by themselves."""
+        every_s = self.settings.snapshot_every_s
+        if not every_s:
+            return []
+        records: list[OrderBook] = []
+        for track in self._kept.values():
+            kept = track.book
+            if kept is None or not (kept.whole or kept.record is not None):
+                continue
+            if kept.published_s is None:
+                kept.published_s = now_s
+            elif now_s - kept.published_s >= every_s:
+                kept.published_s = now_s
+                records.append(self._whole_book(track, kept, now_us))
+                if len(records) == _MAX_PUBLISHED_AT_ONCE:
+                    break
+        return records
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _open(self, track: SymbolTrack) -> KeptBook:
+        depth = self.depth or self.settings.depth
+        track.book = kept = KeptBook(Book(depth, exact=self.exact), _MAX_PENDING)
+        self._kept[track.exchange_symbol] = track
+        return kept
+
+    def _await(self, track: SymbolTrack, kept: KeptBook, delta: PendingDelta, received_us: int) -> None:
+        """A delta without a book under it: its chain is watched, and put by when a snapshot is under way."""
+        self._wanting.setdefault(track.exchange_symbol, track)
+        follows = delta.follows
+        if follows is not None and kept.last_id is not None and follows != kept.last_id:
+            if not kept.broken:
+                self._gap(track, kept, follows, kept.last_id, received_us)
+            kept.pending.clear()
+        if delta.last_id is not None:
+            kept.last_id = delta.last_id
+        if kept.asked:
+            kept.pending.append(delta)
+
+    def _gap(self, track: SymbolTrack, kept: KeptBook, follows: int, at: int, received_us: int) -> None:
+        message = (
+            f"{self._exchange}: {track.symbol}: an update that follows {follows} came after {at}; "
+            "its book is invalid until there is a new snapshot"
+        )
+        self._break(track, kept, ErrorCode.SEQUENCE_GAP, message, received_us)
+        kept.last_id = None
+
+    def _agrees(self, track: SymbolTrack, kept: KeptBook, checksum: int, received_us: int) -> bool:
+        computed = self._checksum(kept.book)
+        if computed == checksum:
+            return True
+        message = (
+            f"{self._exchange}: {track.symbol}: the book's checksum is {computed}, not {checksum}; "
+            "it is invalid until there is a new snapshot"
+        )
+        self._break(track, kept, ErrorCode.CHECKSUM_MISMATCH, message, received_us)
+        return False
+
+    def _break(
+        self, track: SymbolTrack, kept: KeptBook, code: ErrorCode, message: str, received_us: int
+    ) -> None:
+        kept.whole = False
+        if received_us - kept.whole_since_us > _SETTLED_US:
+            kept.attempts = 0
+        if not kept.broken:
+            kept.broken = not self.unattended
+            self._notices.append(SymbolBroken(track.symbol, code, message))
+            # An initial snapshot may be under way already: it keeps its turn.
+            if not kept.asked:
+                kept.due_s = None
+        self._wanting[track.exchange_symbol] = track
+
+    def _make_whole(self, track: SymbolTrack, kept: KeptBook, received_us: int) -> None:
+        kept.pending.clear()
+        kept.asked = False
+        if kept.whole:
+            return
+        kept.whole = True
+        kept.due_s = None
+        kept.published_s = None
+        kept.whole_since_us = received_us
+        self._wanting.pop(track.exchange_symbol, None)
+        if kept.broken:
+            kept.broken = False
+            self._notices.append(SymbolWhole(track.symbol, kept.attempts))
+
+    def _again(self, kept: KeptBook) -> None:
+        kept.asked = False
+        kept.pending.clear()
+        kept.due_s = None
+
+    def _first_wait_s(self, kept: KeptBook) -> float:
+        """How long before the next attempt: none for the first, unless the stream itself should bring the
+        snapshot and may only be late."""
+        if kept.attempts:
+            return _wait_s(kept.attempts)
+        return 0.0 if self._beside or kept.broken else _FIRST_WAIT_S
+
+    def _whole_book(
+        self, track: SymbolTrack, kept: KeptBook, received_us: int, exchange_ts_ms: int | None = None
+    ) -> OrderBook:
+        """The book as it stands; without an exchange time unless a message of the exchange is behind it."""
+        track.sequence += 1
+        last = kept.record
+        depth = kept.book.depth
+        return OrderBook(
+            self._exchange,
+            self._region,
+            track.symbol,
+            track.exchange_symbol,
+            exchange_ts_ms,
+            received_us,
+            self._session_id,
+            track.sequence,
+            BookKind.SNAPSHOT,
+            kept.book.bids.best(depth) if last is None else last.bids,
+            kept.book.asks.best(depth) if last is None else last.asks,
+            None,
+            kept.last_id if last is None else last.last_update_id,
+            None,
+            True,
+        )
+
+
+def _asked(track: SymbolTrack) -> bool:
+    return track.book is not None and track.book.asked
+
+
+def _is_newer(delta_id: int | None, snapshot_id: int | None) -> bool:
+    return delta_id is None or snapshot_id is None or delta_id > snapshot_id
+
+
+def _wait_s(attempts: int) -> float:
+    return min(_FIRST_WAIT_S * 2.0 ** min(attempts - 1, 10), _MAX_WAIT_S)

@@ -1,0 +1,70 @@
+"""Whatever a client sends, the simulated exchanges answer and never fall over."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from infra.simulator.binance_requests import BinanceConversation, streams_of_path
+from infra.simulator.upbit_requests import UpbitConversation
+from infra.simulator.venue import Answer, Conversation, Snapshot
+
+WORDS = st.sampled_from(
+    ["ticker", "trade", "orderbook", "candle.1s", "KRW-BTC", "KRW-BTC.5", "KRW-BTC.", ".", "SIMPLE", "DEFAULT",
+     "btcusdt@trade", "btcusdt@depth@100ms", "@", "!", "combined", "SUBSCRIBE", "UNSUBSCRIBE",
+     "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY", "\ud800", ""]
+)  # fmt: skip
+KEYS = st.sampled_from(
+    [
+        "ticket",
+        "type",
+        "codes",
+        "format",
+        "method",
+        "level",
+        "is_only_snapshot",
+        "is_only_realtime",
+        "params",
+        "id",
+    ]
+)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | WORDS | st.text(max_size=8)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=12
+)
+REQUESTS = (
+    st.lists(st.dictionaries(KEYS, VALUES, max_size=4), max_size=4)
+    | st.fixed_dictionaries({"method": WORDS, "params": st.lists(VALUES, max_size=3), "id": SCALARS})
+    | VALUES
+)
+MESSAGES = REQUESTS.map(json.dumps) | st.text(max_size=50) | st.binary(max_size=50)
+
+
+def conversation(exchange: str) -> Conversation:
+    if exchange == "upbit":
+        return UpbitConversation(frozenset({"KRW-BTC"}))
+    return BinanceConversation({"BTCUSDT"}, True, [])
+
+
+@pytest.mark.parametrize("exchange", ["upbit", "binance"])
+@given(messages=st.lists(MESSAGES, max_size=6))
+@settings(max_examples=150, deadline=None)
+def test_any_message_gets_replies_that_can_be_sent(exchange: str, messages: list[Any]) -> None:
+    talk = conversation(exchange)
+    for now_s, message in enumerate(messages):
+        for reply in talk.receive(message, float(now_s)):
+            assert isinstance(reply, Answer | Snapshot)
+            if isinstance(reply, Answer):
+                assert isinstance(json.loads(reply.text.encode()), dict)
+        assert {feed.exchange_symbol for feed in talk.feeds} <= {"KRW-BTC", "BTCUSDT"}
+
+
+@given(path=st.text(max_size=40) | st.text("/wstream?=&%@.", max_size=40).map(lambda tail: f"/stream{tail}"))
+@example(path="//[")
+@settings(max_examples=150, deadline=None)
+def test_any_path_is_understood_or_refused(path: str) -> None:
+    asked = streams_of_path(path)
+    if asked is not None:
+        BinanceConversation({"BTCUSDT"}, *asked)

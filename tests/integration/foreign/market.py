@@ -59,7 +59,7 @@ def run_market(environment: Mapping[str, str], prefix: str, folder: Path) -> Mar
         "GATEWAY_REALTIME_PARTITIONS": "3",
         "GATEWAY_STREAMS_PARTITIONS": "3",
         "GATEWAY_HTTP_PORT": "0",
-        # Complete topics are wanted here, however busy the machine is; how long a drain takes is tested elsewhere.
+        # Complete topics are wanted here, however busy the machine is; other tests look at the time of a drain.
         "GATEWAY_DRAIN_TIMEOUT_S": "25",
     }
     bootstrap = environment["KAFKA_BOOTSTRAP_SERVERS"]

@@ -7,6 +7,7 @@ is told of its facts in the order of the log, folds them, and runs exactly what 
 import asyncio
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 import structlog
@@ -34,7 +35,10 @@ from core.streams import (
 
 _log = structlog.get_logger("orchestrator")
 
-_HAND_OVER_S = 3.0
+_HEARD_OF_WITHIN: Final = 0.7
+"""Of a session, the part after which it may be over: the last heartbeat went out up to a quarter of it before
+the standstill began."""
+_HAND_OVER_S: Final = 3.0
 """How long giving up partitions waits for the outcomes given on them to be written."""
 
 
@@ -76,6 +80,7 @@ class StreamOrchestrator:
         self._partition_of: dict[str, int] = {}
         self._orphans: set[int] = set()
         self._pending: dict[str, list[_Pending]] = {}
+        self._early_refusals: dict[str, list[tuple[tuple[str, ...], ExchangeError]]] = {}
         self._ended: list[Stream] = []
         self._ticked_s = clock.monotonic_s()
         self._sure_until_us = 0
@@ -142,18 +147,17 @@ class StreamOrchestrator:
             self._succeed_live(fold.scope, desired.symbols)
             if desired.symbols:
                 _log.info("stream resumed", scope=key, symbols=len(desired.symbols))
+            for symbols, error in self._early_refusals.pop(key, ()):
+                self.on_refused(fold.scope, symbols, error)
         for key in [k for k, p in self._partition_of.items() if p == partition and k not in owned.folds]:
             self._drop(key)
 
     async def revoked(self, partitions: Iterable[int]) -> None:
-        """Others will own these: close their streams and wait until that is done."""
-        partitions = sorted(partitions)
-        if partitions:
-            _log.info("partitions given up", partitions=partitions)
-        for partition in partitions:
-            self._owned.pop(partition, None)
-            for key in [k for k, p in self._partition_of.items() if p == partition]:
-                self._drop(key)
+        """Others will own these: close their streams, and wait until that is done and told.
+
+        An outcome that still waited here would be given again by the next owner.
+        """
+        self._give_up(partitions)
         await self._finish_ended()
         if partitions and not await self._outcomes.drained(_HAND_OVER_S):
             _log.warning("outcomes not written before the hand-over: the next owner may repeat them")
@@ -166,7 +170,9 @@ class StreamOrchestrator:
         """
         partitions = list(partitions)
         if brokers_answer:
-            await self.revoked(partitions)
+            # Whatever was in doubt after a standstill, the group has decided it now.
+            self._suspended_until_s = None
+            await self._lose(partitions)
             return
         for partition in partitions:
             self._owned.pop(partition, None)
@@ -177,22 +183,25 @@ class StreamOrchestrator:
         """The group has spoken again: orphaned partitions that are not ours any more end here."""
         gone = self._orphans - set(assigned)
         self._orphans &= set(assigned)
-        await self.revoked(gone)
+        if gone:
+            await self._lose(gone)
 
     # -- the right to publish ----------------------------------------------------------------------
 
     def may_publish(self, received_us: int) -> bool:
         """False when this process stood still for longer than its group session lasts."""
-        if received_us <= self._sure_until_us:
+        if received_us <= self._sure_until_us and self._suspended_until_s is None:
             return True
         return not self._stood_still()
 
     def tick(self) -> None:
         """Called a few times a second: renews the right to publish, and lets streams do what is due."""
+        self._stood_still()
         now_s = self._clock.monotonic_s()
-        if self._stood_still():
-            if self._suspended_until_s is None or now_s < self._suspended_until_s:
+        if self._suspended_until_s is not None:
+            if now_s < self._suspended_until_s:
                 return
+            # The group has had the time to tell us that our partitions are gone, and has not.
             self._suspended_until_s = None
             self._resume_owned()
         for stream in (*self._streams.values(), *self._ended):
@@ -203,7 +212,7 @@ class StreamOrchestrator:
         stood_s = now_s - self._ticked_s
         self._ticked_s = now_s
         self._sure_until_us = self._clock.epoch_us() + int(self._session_timeout_s * 500_000)
-        if stood_s < self._session_timeout_s:
+        if stood_s < self._session_timeout_s * _HEARD_OF_WITHIN:
             return self._suspended_until_s is not None
         _log.error("this process stood still: streams are closed", stood_s=round(stood_s, 1))
         self._suspended_until_s = now_s + self._session_timeout_s
@@ -227,7 +236,9 @@ class StreamOrchestrator:
     def on_refused(self, scope: ConnectionScopeDomain, symbols: Iterable[str], error: ExchangeError) -> None:
         """The exchange will not stream these: one error each, and they are withdrawn."""
         fold = self._fold_of(scope)
-        if fold is None:
+        if fold is None or not self._owned[self._partition(scope)].caught_up:
+            # Its partition is being read anew: what the facts say of these symbols is known at the end of it.
+            self._early_refusals.setdefault(scope.key, []).append((tuple(symbols), error))
             return
         running = fold.desired().symbols
         for symbol in symbols:
@@ -270,6 +281,25 @@ class StreamOrchestrator:
         return ended
 
     # -- inside ------------------------------------------------------------------------------------
+
+    def _give_up(self, partitions: Iterable[int]) -> list[str]:
+        """Let go of partitions; the keys of the scopes that stood in them."""
+        partitions = sorted(partitions)
+        if partitions:
+            _log.info("partitions given up", partitions=partitions)
+        keys: list[str] = []
+        for partition in partitions:
+            owned = self._owned.pop(partition, None)
+            running = [k for k, p in self._partition_of.items() if p == partition]
+            keys += {*running, *(owned.folds if owned else ())}
+            for key in running:
+                self._drop(key)
+        return keys
+
+    async def _lose(self, partitions: Iterable[int]) -> None:
+        """Someone else may own these already, and gives the outcomes that we have not given."""
+        self._outcomes.forget(self._give_up(partitions))
+        await self._finish_ended()
 
     def _settle_live(self, fold: ScopeFold, before: DesiredStream, fact: Fact, offset: int) -> None:
         """A fact came in on a running partition: run what follows, and give the outcomes that are due."""
@@ -424,6 +454,7 @@ class StreamOrchestrator:
     def _drop(self, key: str) -> None:
         stream = self._streams.pop(key)
         self._partition_of.pop(key, None)
+        self._early_refusals.pop(key, None)
         stream.cut()
         self._ended.append(stream)
         if not self._owns(key):

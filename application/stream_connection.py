@@ -111,6 +111,7 @@ class StreamConnection:
         self._wanted: dict[str, None] = {}
         self._session: StreamSession | None = None
         self._connection: Connection | None = None
+        self._connecting: asyncio.Future[Connection] | None = None
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._giving_up: ExchangeError | None = None
@@ -159,8 +160,7 @@ class StreamConnection:
             self._session.unsubscribe(removed, self._clock.monotonic_s())
             self._act()
         if not self._wanted:
-            self._ending = True
-            self._wake.set()
+            self._begin_end()
 
     def pause_reading(self) -> None:
         """Stop taking bytes from the socket."""
@@ -174,11 +174,10 @@ class StreamConnection:
 
     def end(self) -> None:
         """Take no frame from here on, and close; ``ended`` waits for it."""
-        self._ending = True
         session = self._session
         if session is not None:
             session.unsubscribe(session.active_symbols, self._clock.monotonic_s())
-        self._wake.set()
+        self._begin_end()
 
     @property
     def finished(self) -> bool:
@@ -189,6 +188,13 @@ class StreamConnection:
         """Wait until the socket is closed."""
         if self._task is not None:
             await asyncio.wait([self._task])
+
+    def _begin_end(self) -> None:
+        """An attempt to connect is not waited for: who takes over from here may wait for this end."""
+        self._ending = True
+        self._wake.set()
+        if self._connecting is not None:
+            self._connecting.cancel()
 
     # -- the transport's callback ------------------------------------------------------------------
 
@@ -251,9 +257,9 @@ class StreamConnection:
         self._session = session
         self._accounting.attach(session)
         try:
-            connection = await self._connector.connect(
-                self._url, self, max_frame_bytes=self._profile.limits.max_frame_bytes
-            )
+            connection = await self._connect()
+            if connection is None:
+                return
             self._connection = connection
             try:
                 if self._pump.reading_paused:
@@ -273,6 +279,19 @@ class StreamConnection:
             for fetch in self._fetching:
                 fetch.cancel()
             self._accounting.detach(session)
+
+    async def _connect(self) -> Connection | None:
+        """Open the WebSocket; None when the end came first."""
+        opening = self._connector.connect(self._url, self, max_frame_bytes=self._profile.limits.max_frame_bytes)
+        self._connecting = asyncio.ensure_future(opening)
+        try:
+            return await self._connecting
+        except asyncio.CancelledError:
+            if self._ending and self._connecting.cancelled():
+                return None
+            raise
+        finally:
+            self._connecting = None
 
     async def _stay(self, session: StreamSession, connection: Connection) -> None:
         closed = asyncio.ensure_future(connection.closed())

@@ -395,9 +395,9 @@ def _disconnection_consumer(
 
 
 def _desired_state_consumer(
-    settings: Settings, lifecycle: Lifecycle, orchestrator: StreamOrchestrator
+    settings: Settings, lifecycle: Lifecycle, orchestrator: StreamOrchestrator, topics: Topics
 ) -> DesiredStateConsumer:
-    consumer = DesiredStateConsumer(settings, orchestrator)
+    consumer = DesiredStateConsumer(settings, orchestrator, topics)
     lifecycle.add("desired-state consumer", consumer.stop)
     return consumer
 
@@ -492,12 +492,15 @@ class ControlContainer(containers.DeclarativeContainer):
     lifecycle: Any = providers.Dependency()
     orchestrator: Any = providers.Dependency()
     writer_for: Any = providers.Dependency()
+    topics: Any = providers.Dependency()
 
     command_consumer: Any = AsyncSingleton(_command_consumer, settings, lifecycle, orchestrator, writer_for)
     disconnection_consumer: Any = AsyncSingleton(
         _disconnection_consumer, settings, lifecycle, orchestrator, writer_for
     )
-    desired_state_consumer: Any = AsyncSingleton(_desired_state_consumer, settings, lifecycle, orchestrator)
+    desired_state_consumer: Any = AsyncSingleton(
+        _desired_state_consumer, settings, lifecycle, orchestrator, topics
+    )
 
 
 class ApplicationContainer(containers.DeclarativeContainer):
@@ -534,6 +537,7 @@ class ApplicationContainer(containers.DeclarativeContainer):
         lifecycle=lifecycle,
         orchestrator=application.orchestrator,
         writer_for=messaging.writer_for,
+        topics=messaging.topics,
     )
 
 

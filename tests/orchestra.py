@@ -13,15 +13,17 @@ from application.ports import Event, Position
 from application.reporting import ErrorReporter
 from application.stream import StreamParts
 from core.command_rules import connect_facts, disconnect_facts
-from core.exchanges.base import ExchangeProfile
+from core.exchanges.base import BookSettings, ExchangeProfile
 from core.exchanges.table import PROFILES
-from core.identity import ConnectionScopeDomain
+from core.identity import ConnectionScopeDomain, RequestType
 from core.liveness import LivenessSettings
 from core.partitioning import partition_of
 from core.records import Record
 from core.session_id import SessionIds
 from core.streams import Ending, Fact, StreamContextDomain, fact_from_message, fact_to_message
+from infra.cache.local_connect_budgets import LocalConnectBudgets
 from infra.manual_clock import ManualClock, settled
+from infra.rest.fake_book_snapshots import FakeBookSnapshots
 from infra.websocket.fake import FakeConnection, FakeConnector
 
 SCOPE = ConnectionScopeDomain("upbit", "korea", "ticker")
@@ -172,6 +174,9 @@ class Instance:
                 liveness=LivenessSettings(probe_after_s=10, stale_after_s=20),
                 hold_max_s=5.0,
                 url_of=_url_of,
+                budgets=LocalConnectBudgets(monotonic_s=clock.monotonic_s),
+                snapshots=FakeBookSnapshots(),
+                books=BookSettings(),
                 instance=name,
             ),
             profiles=PROFILES,
@@ -188,7 +193,7 @@ class Instance:
             await clock.sleep(0.2)
 
 
-def _url_of(profile: ExchangeProfile) -> str:
+def _url_of(profile: ExchangeProfile, _request_type: RequestType) -> str:
     return profile.url
 
 

@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 SECONDS ?=
 RATE ?=
 
-.PHONY: demo test lint faults bench bench-session bench-codec clean
+.PHONY: demo test lint faults bench bench-memory bench-stages bench-session bench-codec command-schemas clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/gateway demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RATE),--rate $(RATE))
@@ -19,15 +19,28 @@ lint: $(VENV)/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m infra.cli schemas check
 
 faults: $(VENV)/.dev
 	@$(BIN)/python -m pytest tests/faults -m "faults or not faults" --timeout 1200
+
+bench: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.whole_path
+
+bench-memory: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.whole_path --minutes 10
+
+bench-stages: $(VENV)/.demo
+	@$(BIN)/python -m benchmarks.stages
 
 bench-session: $(VENV)/.demo
 	@$(BIN)/python -m benchmarks.session
 
 bench-codec: $(VENV)/.demo
 	@$(BIN)/python -m benchmarks.codec
+
+command-schemas: $(VENV)/.demo
+	@$(BIN)/python -m infra.messaging.schemas.command_schemas
 
 clean:
 	rm -rf $(VENV)

@@ -1,7 +1,7 @@
 """A batch of messages from a control topic: each is applied or refused, and then committed, never lost."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -14,10 +14,11 @@ from core.command_rules import (
     disconnect_facts,
     resolve_connect,
     resolve_disconnect,
+    resolve_scope,
 )
-from core.commands import CommandDTO, DisconnectCommandDTO
-from core.errors import CommandError
-from core.events import dlq_event, error_event, ticket_id_of
+from core.commands import CommandDTO, ConnectionTargetDTO, DisconnectCommandDTO
+from core.errors import CommandError, GatewayError
+from core.events import dlq_event, error_event, target_of, ticket_id_of
 from core.identity import ConnectionScopeDomain
 from core.streams import Ending, Fact, StreamContextDomain
 
@@ -83,7 +84,7 @@ class CommandRules(msgspec.Struct, frozen=True):
 
 def judge(message: ControlMessage, rules: CommandRules, *, disconnects: bool) -> Verdict:
     """What one message means. The ids of what follows are those of the message's place in the log."""
-    ticket_id = ticket_id_of(message.topic, message.partition, message.offset, "command")
+    ticket_id = _ticket_id(message)
     try:
         if disconnects:
             command = rules.validator.validate_disconnect(message.value)
@@ -100,7 +101,11 @@ def judge(message: ControlMessage, rules: CommandRules, *, disconnects: bool) ->
             context = msgspec.structs.replace(context, correlation_id=ticket_id)
         return Connect(context, ticket_id)
     except CommandError as exc:
-        return _refuse(message, exc, rules, ticket_id)
+        return refuse(message, exc, rules)
+
+
+def _ticket_id(message: ControlMessage) -> str:
+    return ticket_id_of(message.topic, message.partition, message.offset, "command")
 
 
 def facts_of(verdict: Connect | Disconnect, now_ms: int) -> list[Fact]:
@@ -119,7 +124,9 @@ def next_positions(batch: Sequence[ControlMessage]) -> list[Position]:
     return [Position(topic, partition, offset) for (topic, partition), offset in latest.items()]
 
 
-def _refuse(message: ControlMessage, error: CommandError, rules: CommandRules, ticket_id: str) -> Refusal:
+def refuse(message: ControlMessage, error: GatewayError, rules: CommandRules) -> Refusal:
+    """The two events for a message that is not taken because of ``error``."""
+    ticket_id = _ticket_id(message)
     target, correlation_id = rules.peek(message.value)
     _log.warning(
         "command refused",
@@ -130,10 +137,9 @@ def _refuse(message: ControlMessage, error: CommandError, rules: CommandRules, t
         message=error.message,
     )
     place = (message.topic, message.partition, message.offset)
-    whole: Mapping[str, Any] = target if target and {"exchange", "request_type"} <= target.keys() else {}
-    key = None
-    if len(whole) == 3:
-        key = ConnectionScopeDomain(whole["exchange"], whole["region"], whole["request_type"]).key
+    scope = _known_scope(target or {}, rules.profiles)
+    whole = target_of(scope) if scope else _whole(target)
+    key = scope.key if scope else None
     now_us = rules.epoch_us()
     return Refusal(
         (
@@ -144,7 +150,7 @@ def _refuse(message: ControlMessage, error: CommandError, rules: CommandRules, t
                     error,
                     ticket_id=ticket_id_of(*place, "error"),
                     now_us=now_us,
-                    target=whole or None,
+                    target=whole,
                     correlation_id=correlation_id or ticket_id,
                     observed_key=key,
                     raw_context={
@@ -166,7 +172,7 @@ def _refuse(message: ControlMessage, error: CommandError, rules: CommandRules, t
                     partition=message.partition,
                     offset=message.offset,
                     key=message.key,
-                    target=whole or None,
+                    target=whole,
                     correlation_id=correlation_id or ticket_id,
                     detail_error={"code": str(error.code), "message": error.message},
                     max_payload_bytes=rules.max_dlq_payload_bytes,
@@ -174,3 +180,16 @@ def _refuse(message: ControlMessage, error: CommandError, rules: CommandRules, t
             ),
         )
     )
+
+
+def _known_scope(target: Mapping[str, str], profiles: Profiles) -> ConnectionScopeDomain | None:
+    """The scope that a refused message is about, where it names one that is served."""
+    try:
+        return resolve_scope(ConnectionTargetDTO(**target), profiles)
+    except (CommandError, ValueError, TypeError):
+        return None
+
+
+def _whole(target: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """What the message says of its target, where that is enough for an event's ``target``."""
+    return target if target and {"exchange", "request_type"} <= target.keys() else None

@@ -10,7 +10,7 @@ from application.ports import BookSnapshots, Clock, ConnectBudgets, Connector, R
 from application.record_pump import RecordPump, shed_error
 from application.reporting import ErrorReporter
 from application.stream_connection import StreamConnection
-from core.errors import DeliveryError, ErrorCode, ExchangeError, GatewayError
+from core.errors import ErrorCode, ExchangeError, GatewayError
 from core.exchanges.base import BookSettings, ExchangeProfile
 from core.identity import ConnectionScopeDomain, RequestType
 from core.liveness import LivenessSettings
@@ -19,6 +19,7 @@ from core.streams import ConnectionStatus, StreamSettings, WebsocketConnectionSp
 from core.subscriptions import place
 
 _MAX_DLQ_SAMPLES_PER_MINUTE = 10
+_MAX_REJECTED_PER_MINUTE = 10
 
 
 class StreamParts(msgspec.Struct, frozen=True):
@@ -37,6 +38,7 @@ class StreamParts(msgspec.Struct, frozen=True):
     snapshots: BookSnapshots
     books: BookSettings
     instance: str
+    exact_numbers: bool = False
 
 
 class StreamOwner(Protocol):
@@ -73,8 +75,8 @@ class Stream:
         self._settings: StreamSettings | None = None
         self._connections: list[StreamConnection] = []
         self._closing: list[StreamConnection] = []
-        self._samples = 0
-        self._samples_minute = -1
+        self._samples = _PerMinute(_MAX_DLQ_SAMPLES_PER_MINUTE)
+        self._rejected = _PerMinute(_MAX_REJECTED_PER_MINUTE)
         self._pump = RecordPump(
             scope,
             parts.sink,
@@ -83,6 +85,7 @@ class Stream:
             hold_max_s=parts.hold_max_s,
             on_outage=self._on_delivery_outage,
             on_outage_end=self._on_delivery_outage_end,
+            on_rejected=self._on_rejected,
         )
 
     # -- what it should run ------------------------------------------------------------------------
@@ -107,7 +110,7 @@ class Stream:
         self._pump.blanks = {
             symbol: blanks(fields, request_type) for symbol, fields in projections.items() if fields is not None
         }
-        if settings != self._settings and self._connections:
+        if _connection_of(settings) != _connection_of(self._settings) and self._connections:
             for connection in self._connections:
                 self._end(connection)
             self._connections = []
@@ -132,13 +135,18 @@ class Stream:
 
     @property
     def quiet(self) -> bool:
-        """Whether it has no open socket left."""
-        return not self._connections and all(c.finished for c in self._closing)
+        """Whether it has no open socket left, and no record that waits for the producer."""
+        closed = not self._connections and all(c.finished for c in self._closing)
+        return closed and not self._pump.reading_paused
 
     async def closed(self) -> None:
-        """Wait until every socket is closed, also those of before."""
+        """Wait until every socket is closed, also those of before; what still waits then is given up."""
         for connection in self._closing:
             await connection.ended()
+        self.finish()
+
+    def finish(self) -> None:
+        """Give up what still waits for the producer, and tell what that cost."""
         self._pump.give_up()
 
     def on_time(self, now_s: float) -> None:
@@ -179,11 +187,7 @@ class Stream:
 
     def on_unparsed(self, reason: str, frame: bytes) -> None:
         """A bounded sample goes to ``ws.dlq``; the session counts them all."""
-        minute = self._parts.clock.epoch_us() // 60_000_000
-        if minute != self._samples_minute:
-            self._samples_minute, self._samples = minute, 0
-        self._samples += 1
-        if self._samples <= _MAX_DLQ_SAMPLES_PER_MINUTE:
+        if self._samples.allow(self._parts.clock.epoch_us()):
             self._parts.reporter.dead_letter(reason, frame, self.scope, source=self._url())
 
     def pause_reading(self) -> None:
@@ -224,12 +228,39 @@ class Stream:
             pump=self._pump,
             events=self,
             may_publish=self._owner.may_publish,
+            exact_numbers=parts.exact_numbers,
         )
 
-    def _on_delivery_outage(self, error: DeliveryError) -> None:
+    def _on_rejected(self, error: GatewayError) -> None:
+        """A record that cannot be delivered, ever: a bounded number is reported, all are counted as shed."""
+        if self._rejected.allow(self._parts.clock.epoch_us()):
+            self._parts.reporter.report(error, self.scope)
+
+    def _on_delivery_outage(self, error: GatewayError) -> None:
         if error.code is not ErrorCode.CIRCUIT_OPEN:
             self._parts.reporter.report(error, self.scope)
 
     def _on_delivery_outage_end(self, shed: int) -> None:
         if shed:
             self._parts.reporter.report(shed_error(self.scope, shed), self.scope)
+
+
+class _PerMinute:
+    """Lets so many through in each minute."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._minute = -1
+        self._count = 0
+
+    def allow(self, now_us: int) -> bool:
+        minute = now_us // 60_000_000
+        if minute != self._minute:
+            self._minute, self._count = minute, 0
+        self._count += 1
+        return self._count <= self._limit
+
+
+def _connection_of(settings: StreamSettings | None) -> tuple[str | None, object]:
+    """What of the settings a connection depends on."""
+    return (None, None) if settings is None else settings.connection

@@ -85,6 +85,7 @@ class StreamConnection:
         pump: RecordPump,
         events: ConnectionEvents,
         may_publish: Callable[[int], bool],
+        exact_numbers: bool = False,
     ) -> None:
         self._scope = scope
         self._profile = profile
@@ -106,9 +107,11 @@ class StreamConnection:
         self._pump = pump
         self._events = events
         self._may_publish = may_publish
+        self._exact_numbers = exact_numbers
         self._wanted: dict[str, None] = {}
         self._session: StreamSession | None = None
         self._connection: Connection | None = None
+        self._connecting: asyncio.Future[Connection] | None = None
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._giving_up: ExchangeError | None = None
@@ -157,8 +160,7 @@ class StreamConnection:
             self._session.unsubscribe(removed, self._clock.monotonic_s())
             self._act()
         if not self._wanted:
-            self._ending = True
-            self._wake.set()
+            self._begin_end()
 
     def pause_reading(self) -> None:
         """Stop taking bytes from the socket."""
@@ -172,11 +174,10 @@ class StreamConnection:
 
     def end(self) -> None:
         """Take no frame from here on, and close; ``ended`` waits for it."""
-        self._ending = True
         session = self._session
         if session is not None:
             session.unsubscribe(session.active_symbols, self._clock.monotonic_s())
-        self._wake.set()
+        self._begin_end()
 
     @property
     def finished(self) -> bool:
@@ -187,6 +188,13 @@ class StreamConnection:
         """Wait until the socket is closed."""
         if self._task is not None:
             await asyncio.wait([self._task])
+
+    def _begin_end(self) -> None:
+        """An attempt to connect is not waited for: who takes over from here may wait for this end."""
+        self._ending = True
+        self._wake.set()
+        if self._connecting is not None:
+            self._connecting.cancel()
 
     # -- the transport's callback ------------------------------------------------------------------
 
@@ -243,17 +251,18 @@ class StreamConnection:
             socket_params=self._socket_params,
             books=self._books,
             channels=self._channels,
+            exact=self._exact_numbers,
         )
         self._giving_up = None
         self._session = session
         self._accounting.attach(session)
         try:
-            connection = await self._connector.connect(
-                self._url, self, max_frame_bytes=self._profile.limits.max_frame_bytes
-            )
+            connection = await self._connect()
+            if connection is None:
+                return
             self._connection = connection
             try:
-                if self._pump.holding:
+                if self._pump.reading_paused:
                     connection.pause_reading()
                 self._refusals = 0
                 self.connected_at_ms = self._clock.epoch_us() // 1000
@@ -271,12 +280,25 @@ class StreamConnection:
                 fetch.cancel()
             self._accounting.detach(session)
 
+    async def _connect(self) -> Connection | None:
+        """Open the WebSocket; None when the end came first."""
+        opening = self._connector.connect(self._url, self, max_frame_bytes=self._profile.limits.max_frame_bytes)
+        self._connecting = asyncio.ensure_future(opening)
+        try:
+            return await self._connecting
+        except asyncio.CancelledError:
+            if self._ending and self._connecting.cancelled():
+                return None
+            raise
+        finally:
+            self._connecting = None
+
     async def _stay(self, session: StreamSession, connection: Connection) -> None:
         closed = asyncio.ensure_future(connection.closed())
         try:
             while not self._ending:
                 now_s = self._clock.monotonic_s()
-                if not self._pump.holding:
+                if not self._pump.reading_paused:
                     now_us = self._clock.epoch_us()
                     session.on_time(now_s, now_us)
                     self._take(session.take_records(), now_us)
@@ -284,8 +306,10 @@ class StreamConnection:
                 if self._giving_up is not None:
                     raise self._giving_up
                 wake = asyncio.ensure_future(self._wake.wait())
-                await asyncio.wait({closed, wake}, timeout=_TICK_S, return_when=asyncio.FIRST_COMPLETED)
+                tick = asyncio.ensure_future(self._clock.sleep(_TICK_S))
+                await asyncio.wait({closed, wake, tick}, return_when=asyncio.FIRST_COMPLETED)
                 wake.cancel()
+                tick.cancel()
                 self._wake.clear()
                 if closed.done() and not self._ending:
                     raise self._explain(closed.result())

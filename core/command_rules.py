@@ -166,7 +166,9 @@ def connect_facts(context: StreamContextDomain, *, ticket_id: str, now_ms: int) 
     facts: list[Fact] = []
     stream = context.scope.stream
     if context.url is not None or context.socket_params is not None:
-        facts.append(SettingsFact(stream, StreamSettings(ticket_id, context.url, context.socket_params)))
+        own = () if context.socket_params is None else tuple(context.symbols)
+        settings = StreamSettings(ticket_id, context.url, context.socket_params, own)
+        facts.append(SettingsFact(stream, settings))
     projection = None if context.projection is None else tuple(context.projection)
     facts.extend(
         SubscribeFact(

@@ -210,6 +210,15 @@ def dlq_event(
     }
 
 
+def with_payload_cut(event: Mapping[str, Any], max_payload_bytes: int) -> dict[str, Any]:
+    """The same ``dlq_event`` with at most so many bytes of its payload."""
+    kept = base64.b64decode(event["payload_b64"])
+    if len(kept) <= max_payload_bytes:
+        return dict(event)
+    cut = base64.b64encode(kept[:max_payload_bytes]).decode()
+    return {**event, "payload_b64": cut, "truncated": True}
+
+
 def backpressure_event(
     action: Literal["backpressure_activated", "backpressure_deactivated", "queue_status_report"],
     producer_name: str,

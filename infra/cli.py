@@ -9,6 +9,7 @@ from infra.commandline import (
     doctor,
     replay,
     run,
+    schemas,
     services,
     simulate,
     streams,
@@ -30,7 +31,20 @@ def _gateway() -> None:
     """Crypto-exchange WebSockets into Kafka."""
 
 
-for command in (demo, run, services, connect, disconnect, tail, streams, verify, simulate, replay, doctor):
+for command in (
+    demo,
+    run,
+    services,
+    connect,
+    disconnect,
+    tail,
+    streams,
+    verify,
+    simulate,
+    replay,
+    schemas,
+    doctor,
+):
     command.register(app)
 
 

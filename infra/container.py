@@ -7,7 +7,7 @@ provider starts is stopped by ``await close_container(container)``.
 
 import random
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, cast
 
 from confluent_kafka import Consumer
@@ -48,6 +48,7 @@ from infra.messaging.clients.cb.config import CircuitBreakerConfig
 from infra.messaging.clients.event_client import EventProducerWrapper
 from infra.messaging.clients.kafka_producer import KafkaProducer
 from infra.messaging.clients.producer_profiles import control_producer_config, data_producer_config
+from infra.messaging.connect.awaited_sink import AwaitedSink
 from infra.messaging.connect.consumer_client import KafkaConsumerClient, default_rules
 from infra.messaging.connect.control_writers import PlainWriter, TransactionalWriter
 from infra.messaging.connect.disconnection_consumer import DisconnectionConsumerClient
@@ -61,6 +62,14 @@ from infra.messaging.topics import EmbeddedTopicAdmin, TopicAdmin, Topics
 from infra.rest.book_snapshots import RestAddress, RestBookSnapshots
 from infra.settings import Settings, default_instance_id, load_settings
 from infra.websocket.connector import WebsocketsConnector
+
+
+class _ControlProducer(CircuitBreakerProducer):
+    """The container's own. Whatever else stands in its place is called by ``send_and_wait`` alone."""
+
+
+class _ErrorProducer(ErrorEventProducer):
+    """The container's own, over whatever the control producer is."""
 
 
 class AsyncSingleton(providers.Singleton[Any]):
@@ -86,7 +95,7 @@ async def _control_producer(
     settings: Settings, lifecycle: Lifecycle, breakers: BreakerStateCache, instance: str
 ) -> CircuitBreakerProducer:
     wrapper = EventProducerWrapper(settings=settings, profile=control_producer_config, name="control")
-    producer = CircuitBreakerProducer(
+    producer = _ControlProducer(
         wrapper,
         name="control",
         config=CircuitBreakerConfig.from_settings(settings.breaker),
@@ -114,14 +123,22 @@ async def _data_producer(
     return producer
 
 
+async def _facts_producer(settings: Settings, lifecycle: Lifecycle) -> KafkaProducer:
+    """The embedded broker's way to ``ws.streams``; on a real one the transactions write there."""
+    producer = KafkaProducer(lambda: control_producer_config(settings.kafka), name="desired-state")
+    await producer.start()
+    lifecycle.add("desired-state producer", producer.stop)
+    return producer
+
+
 async def _error_producer(settings: Settings, control: EventProducer) -> ErrorEventProducer:
-    producer = ErrorEventProducer(settings=settings, wrapper=control)
+    producer = _ErrorProducer(settings=settings, wrapper=control)
     await producer.start_producer()
     return producer
 
 
 async def _metrics_producer(
-    settings: Settings, control: CircuitBreakerProducer, serializer: AvroSerializer
+    settings: Settings, control: EventProducer, serializer: AvroSerializer
 ) -> MetricsProducer:
     producer = MetricsProducer(settings=settings, wrapper=_Serializing(control, serializer))
     await producer.start_producer()
@@ -129,11 +146,28 @@ async def _metrics_producer(
 
 
 async def _realtime_producer(
-    settings: Settings, codec: PreparedCodec, data: CircuitBreakerProducer
-) -> RealtimeDataProducer:
+    settings: Settings, lifecycle: Lifecycle, codec: PreparedCodec, data: Any
+) -> RealtimeDataProducer | AwaitedSink:
+    if not hasattr(data, "produce"):
+        return _awaited_sink(settings, lifecycle, data, encode=codec.encode)
     producer = RealtimeDataProducer(codec=codec, producer=data, settings=settings)
     await producer.start_producer()
     return producer
+
+
+def _record_sink(settings: Settings, lifecycle: Lifecycle, realtime: Any) -> RecordSink:
+    """The realtime producer itself, or a way to one that has only ``send_and_wait``."""
+    return (
+        cast(RecordSink, realtime)
+        if hasattr(realtime, "publish")
+        else _awaited_sink(settings, lifecycle, realtime)
+    )
+
+
+def _awaited_sink(settings: Settings, lifecycle: Lifecycle, producer: Any, **how: Any) -> AwaitedSink:
+    sink = AwaitedSink(producer, settings.gateway.topic, **how)
+    lifecycle.add("awaited sink", sink.stop)
+    return sink
 
 
 class _Serializing:
@@ -176,26 +210,41 @@ def _event_producers(control: EventProducer, error: EventProducer) -> Mapping[st
     }
 
 
-def _writer_for(
+def _doubles(producers: Mapping[str, EventProducer]) -> dict[str, EventProducer]:
+    """Those that are not the container's own: a transaction would pass them by."""
+    doubles = {t: p for t, p in producers.items() if not isinstance(p, _ControlProducer | _ErrorProducer)}
+    error = producers[ERROR_TOPIC]
+    if isinstance(error, _ErrorProducer) and DLQ_TOPIC in doubles:
+        doubles[ERROR_TOPIC] = error  # over a control producer that is a double
+    return doubles
+
+
+async def _writer_for(
     settings: Settings,
+    lifecycle: Lifecycle,
     topics: Topics,
-    control: CircuitBreakerProducer,
     producers: Mapping[str, EventProducer],
+    facts_producer: Callable[[], Awaitable[KafkaProducer]],
     instance: str,
     *,
     embedded: bool,
-) -> Callable[[str, Callable[[], Consumer | None]], AtomicWriter]:
+) -> Callable[..., AtomicWriter]:
     """Makes a writer by role, with the consumer whose positions it commits."""
+    prefix = settings.gateway.prefix
+    if embedded:
+        facts = await facts_producer()
 
-    def make(role: str, consumer: Callable[[], Consumer | None] = lambda: None) -> AtomicWriter:
-        prefix = settings.gateway.prefix
-        if embedded:
-            core = cast(EventProducerWrapper, control.inner).core
+        def plain(_role: str, consumer: Callable[[], Consumer | None] = lambda: None) -> AtomicWriter:
             return PlainWriter(
-                core, producers, lambda: topics.streams_partitions, prefix=prefix, consumer=consumer
+                facts, producers, lambda: topics.streams_partitions, prefix=prefix, consumer=consumer
             )
-        error = producers[ERROR_TOPIC]
-        return TransactionalWriter(
+
+        return plain
+
+    outside = _doubles(producers)
+
+    def transactional(role: str, consumer: Callable[[], Consumer | None] = lambda: None) -> AtomicWriter:
+        writer = TransactionalWriter(
             {
                 **settings.kafka.client_config(),
                 "transaction.timeout.ms": settings.kafka.transaction_timeout_ms,
@@ -205,17 +254,19 @@ def _writer_for(
             lambda: topics.streams_partitions,
             prefix=prefix,
             consumer=consumer,
-            outside=None if isinstance(error, ErrorEventProducer) else {ERROR_TOPIC: error},
+            outside=outside,
         )
+        lifecycle.add(f"{role} transactions", writer.close)
+        return writer
 
-    return make
+    return transactional
 
 
 def _reporter(producers: Mapping[str, EventProducer], clock: Clock, settings: Settings) -> ErrorReporter:
     return ErrorReporter(producers, clock, prefix=settings.gateway.prefix, uniform=random.uniform)
 
 
-def _outcomes(writer_for: Callable[[str], AtomicWriter], clock: Clock, settings: Settings) -> OutcomeWriter:
+def _outcomes(writer_for: Callable[..., AtomicWriter], clock: Clock, settings: Settings) -> OutcomeWriter:
     return OutcomeWriter(writer_for("outcomes"), clock, _backoff(settings))
 
 
@@ -249,6 +300,7 @@ def _stream_parts(
         snapshots=snapshots,
         books=BookSettings(depth=gateway.book_depth, snapshot_every_s=gateway.book_snapshot_s),
         instance=instance,
+        exact_numbers=gateway.numbers == "exact",
     )
 
 
@@ -271,7 +323,7 @@ def _connect_budgets(
 
 
 def _orchestrator(
-    writer_for: Callable[[str], AtomicWriter],
+    writer_for: Callable[..., AtomicWriter],
     outcomes: OutcomeWriter,
     parts: StreamParts,
     clock: Clock,
@@ -287,12 +339,11 @@ def _orchestrator(
     )
 
 
-def _backpressure(
-    data: CircuitBreakerProducer, reporter: ErrorReporter, clock: Clock, settings: Settings
-) -> BackpressureWatch:
+def _backpressure(data: Any, reporter: ErrorReporter, clock: Clock, settings: Settings) -> BackpressureWatch:
+    core = getattr(data, "inner", None)
     return BackpressureWatch(
-        data.name,
-        lambda: data.inner.figures().in_flight,
+        getattr(data, "name", "data"),
+        lambda: core.figures().in_flight if isinstance(core, KafkaProducer) else 0,
         settings.kafka.queue_max_messages,
         reporter,
         clock,
@@ -311,30 +362,44 @@ def _upkeep(
 
 def _command_consumer(
     settings: Settings,
+    lifecycle: Lifecycle,
     orchestrator: StreamOrchestrator,
     writer_for: Callable[..., AtomicWriter],
 ) -> KafkaConsumerClient:
-    return KafkaConsumerClient(
+    consumer = KafkaConsumerClient(
         topic=["ws.command"],
         orchestrator=orchestrator,
         settings=settings,
         rules=default_rules(settings),
         writer=lambda consumer: writer_for("command", consumer),
     )
+    lifecycle.add("command consumer", consumer.stop)
+    return consumer
 
 
 def _disconnection_consumer(
     settings: Settings,
+    lifecycle: Lifecycle,
     orchestrator: StreamOrchestrator,
     writer_for: Callable[..., AtomicWriter],
 ) -> DisconnectionConsumerClient:
-    return DisconnectionConsumerClient(
+    consumer = DisconnectionConsumerClient(
         topic=["ws.disconnection"],
         orchestrator=orchestrator,
         settings=settings,
         rules=default_rules(settings),
         writer=lambda consumer: writer_for("disconnection", consumer),
     )
+    lifecycle.add("disconnection consumer", consumer.stop)
+    return consumer
+
+
+def _desired_state_consumer(
+    settings: Settings, lifecycle: Lifecycle, orchestrator: StreamOrchestrator, topics: Topics
+) -> DesiredStateConsumer:
+    consumer = DesiredStateConsumer(settings, orchestrator, topics)
+    lifecycle.add("desired-state consumer", consumer.stop)
+    return consumer
 
 
 # -- containers ----------------------------------------------------------------------------------------
@@ -369,10 +434,19 @@ class MessagingContainer(containers.DeclarativeContainer):
     data_producer: Any = AsyncSingleton(_data_producer, settings, lifecycle, breakers, instance)
     error_producer: Any = AsyncSingleton(_error_producer, settings, control_producer)
     metrics_producer: Any = AsyncSingleton(_metrics_producer, settings, control_producer, metrics_serializer)
-    realtime_producer: Any = AsyncSingleton(_realtime_producer, settings, codec, data_producer)
+    realtime_producer: Any = AsyncSingleton(_realtime_producer, settings, lifecycle, codec, data_producer)
+    record_sink: Any = AsyncSingleton(_record_sink, settings, lifecycle, realtime_producer)
+    facts_producer: Any = AsyncSingleton(_facts_producer, settings, lifecycle)
     event_producers: Any = AsyncSingleton(_event_producers, control_producer, error_producer)
     writer_for: Any = AsyncSingleton(
-        _writer_for, settings, topics, control_producer, event_producers, instance, embedded=embedded
+        _writer_for,
+        settings,
+        lifecycle,
+        topics,
+        event_producers,
+        facts_producer.provider,
+        instance,
+        embedded=embedded,
     )
 
 
@@ -397,7 +471,7 @@ class ApplicationLayerContainer(containers.DeclarativeContainer):
         connector,
         book_snapshots,
         connect_budgets,
-        messaging.realtime_producer,
+        messaging.record_sink,
         reporter,
         clock,
         instance,
@@ -415,12 +489,18 @@ class ControlContainer(containers.DeclarativeContainer):
     """The consumers of the control topics."""
 
     settings: Any = providers.Dependency()
+    lifecycle: Any = providers.Dependency()
     orchestrator: Any = providers.Dependency()
     writer_for: Any = providers.Dependency()
+    topics: Any = providers.Dependency()
 
-    command_consumer: Any = AsyncSingleton(_command_consumer, settings, orchestrator, writer_for)
-    disconnection_consumer: Any = AsyncSingleton(_disconnection_consumer, settings, orchestrator, writer_for)
-    desired_state_consumer: Any = AsyncSingleton(DesiredStateConsumer, settings, orchestrator)
+    command_consumer: Any = AsyncSingleton(_command_consumer, settings, lifecycle, orchestrator, writer_for)
+    disconnection_consumer: Any = AsyncSingleton(
+        _disconnection_consumer, settings, lifecycle, orchestrator, writer_for
+    )
+    desired_state_consumer: Any = AsyncSingleton(
+        _desired_state_consumer, settings, lifecycle, orchestrator, topics
+    )
 
 
 class ApplicationContainer(containers.DeclarativeContainer):
@@ -454,8 +534,10 @@ class ApplicationContainer(containers.DeclarativeContainer):
     control: Any = providers.Container(
         ControlContainer,
         settings=settings,
+        lifecycle=lifecycle,
         orchestrator=application.orchestrator,
         writer_for=messaging.writer_for,
+        topics=messaging.topics,
     )
 
 

@@ -14,6 +14,8 @@ from core.errors import GatewayError
 from infra.container import close_container
 from infra.http.health_app import health_app
 from infra.local_http import LocalHttpServer
+from infra.messaging.clients.kafka_producer import KafkaProducer
+from infra.messaging.connect.awaited_sink import AwaitedSink
 from infra.settings import Settings
 from infra.telemetry.stream_collector import StreamCollector
 
@@ -37,6 +39,7 @@ class Gateway:
         self._orchestrator: Any = None
         self._redis: Any = None
         self._data: Any = None
+        self._sink: Any = None
         self._started = False
 
     # -- life --------------------------------------------------------------------------------------
@@ -115,7 +118,7 @@ class Gateway:
     @property
     def breaker_state(self) -> str:
         """The state of the breaker around the data producer."""
-        return "–" if self._data is None else str(self._data.state)
+        return str(getattr(self._data, "state", "–"))
 
     def streams(self) -> list[dict[str, Any]]:
         """Every running stream with its figures."""
@@ -142,6 +145,7 @@ class Gateway:
 
     async def _until_it_works(self, part: str, address: str, work: Callable[[], Awaitable[Any]]) -> None:
         """Try for as long as the failure may pass; say which address is tried."""
+        _log.info("connecting", part=part, address=address)
         waits = full_jitter(random.uniform, first_s=0.5, max_s=10.0)
         while True:
             try:
@@ -163,9 +167,10 @@ class Gateway:
         """Pay for metadata, connections and producer ids before the first record."""
         settings = self._settings
         data = self._data = await self._container.messaging.data_producer()
-        await self._container.messaging.realtime_producer()
+        self._sink = await self._container.messaging.record_sink()
         names = [settings.gateway.topic(f"realtime.{kind}") for kind in ("ticker", "trade", "orderbook")]
-        if not await data.inner.warm(names):
+        core = getattr(data, "inner", None)
+        if isinstance(core, KafkaProducer) and not await core.warm(names):
             _log.warning("producer not warm: the first records may wait half a second")
         self._parts["producers"] = "ready"
 
@@ -204,13 +209,16 @@ class Gateway:
                 await asyncio.wait_for(work, left_s)
             except TimeoutError:
                 _log.error("not drained in time", step=name, after_s=round(left_s, 1))
+            except Exception as exc:  # noqa: BLE001 - the steps after it have to be gone all the same
+                _log.error("not drained", step=name, reason=f"{type(exc).__name__}: {exc}")
 
         desired_state, *control = self._consumers
         await step("control consumers", asyncio.gather(*(c.stop() for c in control)), 0.4)
         await step("streams", self._orchestrator.close(), 0.5)
         await step("group", desired_state.stop(), 0.5)
-        data = await container.messaging.data_producer()
-        await step("records", data.inner.flush(max(0.2, deadline_s - loop.time() - 0.5)), 0.9)
+        for part in (self._sink, getattr(self._data, "inner", None)):
+            if isinstance(part, AwaitedSink | KafkaProducer):
+                await step("records", part.flush(max(0.2, deadline_s - loop.time() - 0.5)), 0.9)
         upkeep = await container.application.upkeep()
         await step("metrics", upkeep.finish(), 0.6)
         outcomes = await container.application.outcomes()

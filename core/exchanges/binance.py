@@ -18,12 +18,14 @@ github.com/binance/binance-spot-api-docs.
 """
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
 
 from core.errors import ErrorCode, PayloadError
+from core.exact_numbers import ExactNumbers
 from core.exchanges.base import (
     Complaint,
     Confirmed,
@@ -131,6 +133,26 @@ class _Combined(msgspec.Struct, frozen=True, gc=False):
     data: _Event
 
 
+class _ExactTicker(msgspec.Struct, frozen=True, tag_field="e", tag="24hrTicker"):
+    price: Decimal = field(name="c")
+
+
+class _ExactTrade(msgspec.Struct, frozen=True, tag_field="e", tag="trade"):
+    price: Decimal = field(name="p")
+    quantity: Decimal = field(name="q")
+
+
+class _ExactAggregateTrade(_ExactTrade, frozen=True, tag_field="e", tag="aggTrade"):
+    pass
+
+
+_ExactEvent = _ExactTicker | _ExactTrade | _ExactAggregateTrade
+
+
+class _ExactCombined(msgspec.Struct, frozen=True):
+    data: _ExactEvent
+
+
 class _EventHead(msgspec.Struct, frozen=True):
     e: str | None = None
 
@@ -156,6 +178,8 @@ class _Envelope(msgspec.Struct, frozen=True):
 # Not strict, so that numbers written as text are read by the decoder itself.
 _COMBINED: msgspec.json.Decoder[_Combined] = msgspec.json.Decoder(_Combined, strict=False)
 _RAW: msgspec.json.Decoder[_Event] = msgspec.json.Decoder(_Event, strict=False)
+_COMBINED_EXACT: msgspec.json.Decoder[_ExactCombined] = msgspec.json.Decoder(_ExactCombined)
+_RAW_EXACT: msgspec.json.Decoder[_ExactEvent] = msgspec.json.Decoder(_ExactEvent)
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
 _SNAPSHOT: msgspec.json.Decoder[_Snapshot] = msgspec.json.Decoder(_Snapshot, strict=False)
 _MAX_SNAPSHOT_LEVELS = 5000
@@ -213,6 +237,15 @@ class BinanceDialect(Dialect):
         if isinstance(data, _Ticker):
             return self._ticker(data, received_us)
         return self._trade(data, received_us)
+
+    def exact_numbers(self, frame: str | bytes) -> Sequence[ExactNumbers]:
+        """One ticker or trade a frame, in the wrapper or without."""
+        data: _ExactEvent
+        try:
+            data = _COMBINED_EXACT.decode(frame).data
+        except msgspec.ValidationError:
+            data = _RAW_EXACT.decode(frame)
+        return (ExactNumbers(data.price, data.quantity if isinstance(data, _ExactTrade) else None),)
 
     def _decode(self, frame: str | bytes) -> _Event | None:
         """The frame as an event, or None after it was counted."""

@@ -119,6 +119,10 @@ class KafkaBroker(ServicePart):
             class_path,
         ]
 
+    def java_command(self) -> list[str]:
+        """Java with Kafka's class path, to be followed by a class and its arguments; ``fetch`` comes before."""
+        return list(self._java)
+
     def prepare(self) -> None:
         """Fetch, write the settings, format the log folder if it is new."""
         self.fetch()

@@ -49,12 +49,17 @@ class SchemaRegistry(ServicePart):
         """``SCHEMA_REGISTRY_URL``."""
         return {"SCHEMA_REGISTRY_URL": self.url}
 
-    def fetch(self) -> None:
-        """The registry, unpacked, and the Java to run it."""
-        java = java_executable()
+    def program(self) -> Path:
+        """The registry's jar on disk, fetched where it is missing."""
         folder = self._artifacts.unpacked(
             f"apicurio-registry-{REGISTRY_VERSION}", _COORDINATE, classifier="all", packaging="tar.gz"
         )
+        return folder / "quarkus-run.jar"
+
+    def fetch(self) -> None:
+        """The registry, unpacked, and the Java to run it."""
+        java = java_executable()
+        program = self.program()
         # WRITE_DELAY=0: what was answered is on disk, so a kill loses nothing.
         # https://www.apicur.io/registry/docs/apicurio-registry/3.0.x/
         properties = {
@@ -75,7 +80,7 @@ class SchemaRegistry(ServicePart):
             *java_options(heap_mb=self._heap_mb, quick_start=True),
             *(f"-D{name}={value}" for name, value in properties.items()),
             "-jar",
-            str(folder / "quarkus-run.jar"),
+            str(program),
         ]
 
     def prepare(self) -> None:

@@ -82,7 +82,7 @@ class Framed:
     def __init__(self, mark: bytes) -> None:
         self.mark = mark
 
-    def serialize(self, message: object) -> bytes:
+    async def serialize_async(self, message: object) -> bytes:
         return self.mark + msgspec.json.encode(message)
 
 

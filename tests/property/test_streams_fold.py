@@ -85,7 +85,8 @@ class History:
                 self.write(StopFact(SCOPE, Ending(ticket)))
             case _:
                 params = {"ticket": "own"} if own_settings else None
-                self.write(SettingsFact(SCOPE, StreamSettings(ticket, socket_params=params)))
+                symbols = (symbol,) if own_settings else ()
+                self.write(SettingsFact(SCOPE, StreamSettings(ticket, None, params, symbols)))
                 self.write(SubscribeFact(scope, Subscription(symbol, ticket)))
 
     def look(self, refuse: bool) -> None:

@@ -129,7 +129,7 @@ async def test_compatibility_reasons_on_demand(http):
     assert await answer(http, "POST", path, NUMBER) == (200, {"is_compatible": False})
     _status, verbose = await answer(http, "POST", f"{path}?verbose=true", NUMBER)
     assert verbose["is_compatible"] is False
-    assert "string in the last version, long in the new schema" in verbose["messages"][0]
+    assert "changed from string to long" in verbose["messages"][0]
     assert await answer(http, "POST", "/compatibility/subjects/s/versions", TEXT) == (
         200,
         {"is_compatible": True},

@@ -10,6 +10,7 @@ from infra.messaging.avro.schema_evolution import (
     check_against_released,
     house_rule_violations,
     incompatibilities,
+    reasons_against,
 )
 from infra.messaging.schemas.schema_loader import COMPATIBILITIES, SchemaLoader
 
@@ -60,8 +61,8 @@ def test_only_transitive_levels_look_further_back():
     assert incompatibilities(new, versions, "BACKWARD") == []
     (reason,) = incompatibilities(new, versions, "BACKWARD_TRANSITIVE")
     assert reason == (
-        "BACKWARD: the new schema cannot read what version 1 of 2 writes: b: string in version 1 of 2, long in "
-        "the new schema (type mismatch)"
+        "`b` changed from string to long: the new schema cannot read records of v1; BACKWARD_TRANSITIVE "
+        "needs a type that reads string"
     )
 
 
@@ -72,52 +73,51 @@ def test_only_transitive_levels_look_further_back():
             record(A, REQUIRED),
             record(A),
             "BACKWARD",
-            "BACKWARD: the new schema cannot read what the last version writes: b: the last version does not "
-            "have it and the new schema gives no default (reader field missing default value)",
+            "`b` was added without a default: the new schema cannot read records of v1; BACKWARD needs a "
+            "default for it",
         ),
         (
             record(),
             record(A),
             "FORWARD",
-            "FORWARD: the last version cannot read what the new schema writes: a: the new schema does not have "
-            "it and the last version gives no default (reader field missing default value)",
+            "`a` was removed: readers of v1 cannot read new records; FORWARD needs a default for it",
         ),
         (
             record(field("e", enum("X"))),
             record(field("e", enum("X", "Y"))),
             "BACKWARD",
-            "e: the new schema lacks the enum's symbols Y and has no default (missing enum symbols)",
+            "`e` lost the symbols Y and has no default: the new schema cannot read records of v1; BACKWARD",
         ),
         (
             record(field("x", "string")),
             record(field("x", ["null", "string"])),
             "BACKWARD",
-            "x: the last version may hold null, the new schema takes only string (missing union branch)",
+            "`x` may be null in v1, and the new schema takes only string: the new schema cannot read",
         ),
         (
             record(field("x", {"type": "array", "items": json.loads(record(REQUIRED, name="I"))})),
             record(field("x", {"type": "array", "items": json.loads(record(name="I"))})),
             "BACKWARD",
-            "x[].b: the last version does not have it",
+            "`x[].b` was added without a default",
         ),
         (
             record(field("x", ["null", json.loads(record(REQUIRED, name="I"))])),
             record(field("x", ["null", json.loads(record(name="I"))])),
             "BACKWARD",
-            "x.b: the last version does not have it",
+            "`x.b` was added without a default",
         ),
         (
             record(field("x", {"type": "map", "values": "int"})),
             record(field("x", {"type": "map", "values": "long"})),
             "BACKWARD",
-            "x{}: long in the last version, int in the new schema (type mismatch)",
+            "`x{}` changed from long to int",
         ),
-        (record(A, name="S"), record(A), "FULL", "record R in the last version, S in the new schema"),
+        (record(A, name="S"), record(A), "FULL", "the record: record n.R became record n.S"),
         (
             record(field("x", {"type": "fixed", "name": "F", "size": 4})),
             record(field("x", {"type": "fixed", "name": "F", "size": 8})),
             "BACKWARD",
-            "x: 8 bytes in the last version, 4 in the new schema (fixed size)",
+            "`x` changed from 8 to 4 bytes",
         ),
     ],
 )
@@ -153,7 +153,7 @@ def test_recursive_schemas_end():
 
     assert incompatibilities(tree(A), [tree(A)], "FULL_TRANSITIVE") == []
     reasons = incompatibilities(tree(A), [tree()], "BACKWARD")
-    assert any(" a: the last version does not have it" in reason for reason in reasons)
+    assert any("`a` was added without a default" in reason for reason in reasons)
 
 
 def test_every_refusal_has_words():
@@ -167,41 +167,90 @@ def test_every_refusal_has_words():
             assert reasons == []
         refused += bool(reasons)
         for reason in reasons:
-            assert " x: " in reason or " x[" in reason or " x{" in reason
+            assert reason.startswith(("`x`", "`x[", "`x{"))
     assert 50 < refused < 95
 
 
 @pytest.mark.parametrize(
     ("new", "old", "said"),
     [
-        (record(A, REQUIRED), record(A), 'b: a new field must be ["null", …] with default null'),
-        (record(A, field("b", "long", default=0)), record(A), "b: a new field must be"),
-        (record(A, field("b", ["long", "null"], default=0)), record(A), "b: a new field must be"),
-        (record(A, field("b", ["null", "long"])), record(A), "b: a new field must be"),
-        (record(field("e", enum("X"))), None, "e: the enum E has no default"),
+        (record(A, REQUIRED), record(A), "`b` was added as long; the house rule wants"),
+        (record(A, field("b", "long", default=0)), record(A), "`b` was added as long"),
+        (record(A, field("b", ["long", "null"], default=0)), record(A), "`b` was added as long | null"),
+        (record(A, field("b", ["null", "long"])), record(A), "`b` was added as null | long"),
+        (record(field("e", enum("X"))), None, "`e`: the enum E has no default"),
+        (record(), record(A), "`a` was removed: readers of v1 cannot read new records; the house rule needs"),
+        (record(field("a", "bytes")), record(A), "`a`: changed from string in v1 to bytes"),
+        (
+            record(field("a", {"type": "array", "items": "bytes"})),
+            record(field("a", {"type": "array", "items": "string"})),
+            "`a`: changed from array of string in v1 to array of bytes",
+        ),
+        (record(field("a", "long")), record(field("a", "int")), "`a` changed from int to long"),
     ],
 )
 def test_the_house_rule(new, old, said):
-    (violation,) = house_rule_violations(new, old)
+    (violation,) = house_rule_violations(new, [] if old is None else [old])
     assert violation.startswith(said)
 
 
 def test_the_house_rule_lets_good_changes_through():
     inner = json.loads(record(REQUIRED, name="I"))
-    assert house_rule_violations(record(A, REQUIRED), None) == []
-    assert house_rule_violations(record(A, field("x", ["null", inner], default=None)), record(A)) == []
-    assert house_rule_violations(record(A), record(A, NULLABLE)) == []
+    assert house_rule_violations(record(A, REQUIRED), []) == []
+    assert house_rule_violations(record(A, field("x", ["null", inner], default=None)), [record(A)]) == []
+    assert house_rule_violations(record(A), [record(A, NULLABLE)]) == []
+
+
+def test_the_house_rule_looks_at_every_version():
+    """A name that was given up may not come back as another type."""
+    versions = [record(A, NULLABLE), record(A)]
+    again = record(A, field("b", ["null", "string"], default=None))
+    (first, second) = house_rule_violations(again, versions)
+    assert first.startswith("`b` may be long in v1, and the new schema takes only null or string")
+    assert second.startswith("`b` may be string in the new schema, and v1 takes only null or long")
+    assert house_rule_violations(record(A, NULLABLE), versions) == []
 
 
 def test_a_decimals_scale_never_changes():
-    def priced(scale):
-        decimal = {"type": "bytes", "logicalType": "decimal", "precision": 18, "scale": scale}
+    def priced(scale, precision=18):
+        decimal = {"type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale}
         return record(field("price", ["null", decimal], default=None))
 
     assert incompatibilities(priced(4), [priced(2)], "FULL") == []
-    (violation,) = house_rule_violations(priced(4), priced(2))
-    assert violation.startswith("price: the decimal's scale changed from 2 to 4")
-    assert house_rule_violations(priced(2), priced(2)) == []
+    (violation,) = house_rule_violations(priced(4), [priced(2)])
+    assert violation.startswith("`price`: the decimal's scale changed from 2 in v1 to 4")
+    (violation,) = house_rule_violations(priced(2, 38), [priced(2)])
+    assert violation.startswith("`price`: changed from null | decimal(18,2) in v1 to null | decimal(38,2)")
+    assert house_rule_violations(priced(2), [priced(2)]) == []
+    (violation,) = house_rule_violations(priced(4), [priced(2), record(NULLABLE)])
+    assert "scale changed from 2 in v1 to 4" in violation
+
+
+def test_a_difference_is_told_once_under_its_level():
+    reasons = reasons_against(record(), [record(A)], "FORWARD")
+    assert reasons == ["`a` was removed: readers of v1 cannot read new records; FORWARD needs a default for it"]
+    (reason,) = reasons_against(record(), [record(A)], "BACKWARD")
+    assert reason.endswith("the house rule needs a default for it")
+
+
+def test_versions_are_called_by_their_numbers():
+    (reason,) = incompatibilities(record(), [record(A)], "FORWARD", numbers=[7])
+    assert "readers of v7 cannot" in reason
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ([field("b-c", "long")], "'b-c' is not a name"),
+        ([field("b", "long", default="x")], "`b`: 'x' is no default of long"),
+        ([field("b", "boolean", default=0)], "`b`: 0 is no default of boolean"),
+        ([field("b", enum("X"), default="Z")], "`b`: 'Z' is no default of enum E"),
+        ([field("b", {"type": "fixed", "name": "F", "size": 2}, default="a")], "no default of fixed F"),
+    ],
+)
+def test_names_and_defaults_are_looked_at(fields, said):
+    with pytest.raises(RegistryError, match=said):
+        incompatibilities(record(*fields), [], "NONE")
 
 
 @pytest.mark.parametrize("text", ["{", '{"type": "nonsense"}', '"absent"', "[]x"])

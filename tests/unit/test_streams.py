@@ -120,10 +120,20 @@ def test_a_settled_command_is_not_due_again() -> None:
 
 
 def test_socket_params_take_only_the_symbols_of_their_own_command() -> None:
-    own = SettingsFact(SCOPE, StreamSettings("own", socket_params={"a": 1}))
+    own = SettingsFact(SCOPE, StreamSettings("own", None, {"a": 1}, ("BTC-KRW",)))
     desired = fold_of(own, subscribe(BTC, "own"), subscribe(ETH, "other")).desired()
     assert list(desired.symbols) == ["BTC-KRW"]
     assert list(desired.displaced) == ["ETH-KRW"]
+
+
+def test_the_same_socket_params_again_displace_nothing() -> None:
+    first = SettingsFact(SCOPE, StreamSettings("first", None, {"a": 1}, ("BTC-KRW", "ETH-KRW")))
+    again = SettingsFact(SCOPE, StreamSettings("again", None, {"a": 1}, ("BTC-KRW", "ETH-KRW")))
+    facts = [first, subscribe(BTC, "first"), subscribe(ETH, "first"), again, subscribe(BTC, "again")]
+    for length in range(3, len(facts) + 1):
+        desired = fold_of(*facts[:length]).desired()
+        assert list(desired.symbols) == ["BTC-KRW", "ETH-KRW"]
+        assert not desired.displaced
 
 
 def test_a_symbol_that_never_ran_still_owes_the_end_its_outcome() -> None:

@@ -1,30 +1,40 @@
 """Producer and consumer of Avro messages in Confluent's wire format."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from core.errors import PayloadError
+from infra.messaging.avro.schema_registry import SchemaRegistryClient
+from infra.messaging.avro.serializers import AvroDeserializer
 from infra.messaging.clients.kafka_producer import KafkaProducer
+from infra.messaging.clients.packaged_serializers import PackagedSerializers
 from infra.messaging.clients.producer_profiles import control_producer_config
+from infra.messaging.clients.value_consumer import ValueConsumer
 from infra.messaging.clients.value_producer import Profile, ValueProducer
-from infra.settings import Settings
+from infra.settings import Settings, load_settings
 
 
 class ValueSerializer(Protocol):
     """Turns a value into framed bytes (``infra.messaging.avro.serializers.AvroSerializer``)."""
 
-    def serialize(self, message: Any) -> bytes:
-        """Byte 0, schema id, Avro binary; raises ``PayloadError`` naming the field."""
+    async def serialize_async(self, message: Any) -> bytes:
+        """Byte 0, schema id, Avro binary; raises ``PayloadError`` naming the field, ``RegistryError``."""
         ...
 
 
 class AvroProducerWrapper(ValueProducer):
-    """Sends Avro: ``serializer`` is one for every topic, or one per topic by name."""
+    """Sends Avro: ``serializer`` is one for every topic, or one per topic by name.
+
+    Without it the packaged schema ``schema_name`` is written, or that of each topic, with the registry of the
+    settings, which is first asked when it is first needed. While the registry cannot be asked ``send_and_wait``
+    answers False and ``send`` raises ``DeliveryError``.
+    """
 
     def __init__(
         self,
         serializer: ValueSerializer | Mapping[str, ValueSerializer] | None = None,
         *,
+        schema_name: str | None = None,
         settings: Settings | None = None,
         profile: Profile = control_producer_config,
         name: str = "control-avro",
@@ -32,14 +42,82 @@ class AvroProducerWrapper(ValueProducer):
     ) -> None:
         super().__init__(settings=settings, profile=profile, name=name, core=core)
         self._serializer = serializer
+        self._schema_name = schema_name
+        self._packaged: PackagedSerializers | None = None
 
-    def encode(self, topic: str, value: Any) -> bytes | None:
+    async def start(self) -> None:
+        """Read the settings and open the client; a second call does nothing."""
+        await super().start()
+        if self._serializer is None and self._packaged is None:
+            self._packaged = PackagedSerializers(self._settings or load_settings(), self._schema_name)
+
+    async def stop(self) -> None:
+        """Deliver what is in flight within the drain time-out, then close."""
+        await super().stop()
+        packaged, self._packaged = self._packaged, None
+        if packaged is not None:
+            await packaged.close()
+
+    async def encode(self, topic: str, value: Any) -> bytes | None:
         """Confluent-framed Avro; bytes are taken as already framed, None is a tombstone."""
         if value is None or isinstance(value, bytes):
             return value
+        if self._packaged is not None:
+            return await self._packaged.serialize(topic, value)
         serializer = self._serializer
         if isinstance(serializer, Mapping):
             serializer = serializer.get(topic)
         if serializer is None:
             raise PayloadError(f"no Avro serializer for the topic {topic}")
-        return serializer.serialize(value)
+        return await serializer.serialize_async(value)
+
+
+class AvroConsumerWrapper(ValueConsumer):
+    """Reads Avro in batches; see ``ValueConsumer``.
+
+    ``deserializer`` defaults to one on the registry of the settings that gives values as they were written.
+    While that registry cannot be asked, iteration waits for it and stays in its group.
+    """
+
+    def __init__(
+        self,
+        topics: str | Sequence[str] = (),
+        *,
+        deserializer: AvroDeserializer | None = None,
+        group_id: str = "streamgateway",
+        settings: Settings | None = None,
+        from_beginning: bool = True,
+        max_batch: int = 500,
+        name: str = "consumer-avro",
+    ) -> None:
+        super().__init__(
+            topics,
+            group_id=group_id,
+            settings=settings,
+            from_beginning=from_beginning,
+            max_batch=max_batch,
+            name=name,
+        )
+        self._given = deserializer
+        self._registry: SchemaRegistryClient | None = None
+        self._deserializer = deserializer
+
+    async def start(self) -> None:
+        """Join the group; a second call does nothing."""
+        if self._deserializer is None:
+            self._registry = SchemaRegistryClient((self._settings or load_settings()).registry)
+            self._deserializer = AvroDeserializer(self._registry)
+        await super().start()
+
+    async def stop(self) -> None:
+        """Leave the group and close the registry client if it was made here."""
+        await super().stop()
+        registry, self._registry = self._registry, None
+        if registry is not None:
+            self._deserializer = None
+            await registry.close()
+
+    async def decode(self, topic: str, data: bytes) -> Any:
+        """The value as it was written; raises ``PayloadError``."""
+        assert self._deserializer is not None, "batches come only after start"
+        return await self._deserializer.deserialize_async(data)

@@ -7,6 +7,7 @@ import orjson
 from pydantic import BaseModel
 
 from core.errors import PayloadError
+from infra.messaging.clients.value_consumer import ValueConsumer
 from infra.messaging.clients.value_producer import ValueProducer
 from infra.settings import Settings
 
@@ -35,13 +36,24 @@ def json_bytes(value: Any) -> bytes | None:
 class AsyncProducerWrapper(ValueProducer):
     """Sends JSON; ``async with`` or ``start`` and ``stop``."""
 
-    def encode(self, topic: str, value: Any) -> bytes | None:
+    async def encode(self, topic: str, value: Any) -> bytes | None:
         """UTF-8 JSON; see ``json_bytes``."""
         return json_bytes(value)
 
 
 class JsonProducerWrapper(AsyncProducerWrapper):
     """The same under the name that pairs with ``AvroProducerWrapper``."""
+
+
+class AsyncConsumerWrapper(ValueConsumer):
+    """Reads JSON in batches; see ``ValueConsumer``."""
+
+    async def decode(self, topic: str, data: bytes) -> Any:
+        """What the JSON says; raises ``PayloadError``."""
+        try:
+            return orjson.loads(data)
+        except orjson.JSONDecodeError as exc:
+            raise PayloadError(f"{topic}: not JSON: {exc}") from exc
 
 
 def create_producer(settings: Settings | None = None) -> AsyncProducerWrapper:

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import structlog
 
-from core.errors import DeliveryError, PayloadError, ProducerNotStartedError
+from core.errors import DeliveryError, PayloadError, ProducerNotStartedError, RegistryError
 from infra.messaging.clients.kafka_producer import ANY_PARTITION, KafkaProducer
 from infra.messaging.clients.link_state import Repeats
 from infra.messaging.clients.producer_profiles import control_producer_config
@@ -68,8 +68,9 @@ class ValueProducer:
     async def __aexit__(self, *_exc: object) -> None:
         await self.stop()
 
-    def encode(self, topic: str, value: Any) -> bytes | None:
-        """The bytes for ``topic``; None (a tombstone) stays None. Raises ``PayloadError``."""
+    async def encode(self, topic: str, value: Any) -> bytes | None:
+        """The bytes for ``topic``; None (a tombstone) stays None. Raises ``PayloadError``,
+        ``RegistryError``."""
         raise NotImplementedError
 
     async def send(
@@ -88,7 +89,7 @@ class ValueProducer:
             raise ProducerNotStartedError(f"{type(self).__name__} is not started: await start() first")
         await self.core.send(
             topic,
-            self.encode(topic, value),
+            await self._encoded(topic, value),
             key_bytes(key),
             headers=headers,
             timestamp_ms=timestamp_ms,
@@ -132,6 +133,14 @@ class ValueProducer:
                     held_back=held,
                 )
             return False
+
+    async def _encoded(self, topic: str, value: Any) -> bytes | None:
+        try:
+            return await self.encode(topic, value)
+        except RegistryError as exc:
+            raise DeliveryError(
+                f"{topic}: {exc.message}", detail=exc.detail, code=exc.code, domain=exc.domain
+            ) from exc
 
     def _config(self) -> dict[str, Any]:
         settings = self._settings or load_settings()

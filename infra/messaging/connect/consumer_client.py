@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 import structlog
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, Message
 
 from application.commands import (
     CommandRules,
@@ -17,14 +17,16 @@ from application.commands import (
     facts_of,
     judge,
     next_positions,
+    refuse,
 )
-from application.ports import AtomicWriter, Event, EventProducer
+from application.ports import AtomicWriter, Event, EventProducer, Position
 from core.backoff import full_jitter
-from core.errors import DeliveryError
+from core.errors import DeliveryError, GatewayError, OrchestratorError
 from core.exchanges.table import PROFILES
 from core.streams import Fact, StreamContextDomain
 from infra.clock import SystemClock
 from infra.messaging.connect.consumer_thread import ConsumerThread
+from infra.messaging.connect.control_writers import commit_positions, send_event
 from infra.messaging.connect.producer_client import ErrorEventProducer
 from infra.messaging.connect.services.command_validator import CommandValidator, peek
 from infra.settings import Settings, load_settings
@@ -33,21 +35,11 @@ _log = structlog.get_logger("commands")
 
 
 class Orchestrator(Protocol):
-    """What a command needs of the orchestrator."""
+    """What a connect command needs of the orchestrator; for disconnect commands it has ``disconnect`` too,
+    called as ``disconnect(scope, symbols, correlation_id=…, reason=…)``."""
 
     async def connect_from_context(self, context: StreamContextDomain) -> None:
         """Write the desired state; return once it is acknowledged."""
-        ...
-
-    async def disconnect(
-        self,
-        scope: Any,
-        symbols: Sequence[str] | None = None,
-        *,
-        correlation_id: str | None = None,
-        reason: str | None = None,
-    ) -> None:
-        """Write that symbols, or the whole stream, end."""
         ...
 
 
@@ -99,7 +91,9 @@ class KafkaConsumerClient:
         self._thread: ConsumerThread | None = None
         self._writer: AtomicWriter | None = None
         self._prefix = ""
-        self._stopped = asyncio.Event()
+        self._stopping = False
+        self._applied: set[tuple[str, int, int]] = set()
+        """Messages of a batch to be read again that were done before it failed."""
 
     async def run(self) -> None:
         """Consume until ``stop``; raises what makes consuming impossible."""
@@ -109,7 +103,7 @@ class KafkaConsumerClient:
         if self._make_writer is not None:
             self._writer = self._make_writer(lambda: self._thread.consumer if self._thread else None)
         elif self._errors is None:
-            self._errors = self._own_errors = ErrorEventProducer()
+            self._errors = self._own_errors = ErrorEventProducer(settings=settings)
             await self._own_errors.start_producer()
         self._thread = ConsumerThread(
             self._config(settings),
@@ -117,16 +111,18 @@ class KafkaConsumerClient:
             self._handle,
             name=self.group,
         )
-        self._thread.start()
         try:
-            await self._thread.ended()
+            if not self._stopping:
+                self._thread.start()
+                await self._thread.ended()
         finally:
-            self._stopped.set()
+            await self._thread.stop()
             if self._own_errors is not None:
                 await self._own_errors.stop_producer()
 
     async def stop(self) -> None:
-        """Finish the batch at hand and leave the group."""
+        """Finish the batch at hand and leave the group; also where ``run`` has not come that far yet."""
+        self._stopping = True
         if self._thread is not None:
             await self._thread.stop()
 
@@ -184,29 +180,48 @@ class KafkaConsumerClient:
 
     async def _apply_one_by_one(self, messages: Sequence[ControlMessage]) -> None:
         for message in messages:
-            verdict = self._judge(message)
-            match verdict:
-                case Connect(context):
-                    await self._orchestrator.connect_from_context(context)
-                case Disconnect(scope, symbols, ending):
-                    await self._orchestrator.disconnect(
-                        scope, symbols, correlation_id=ending.correlation_id, reason=ending.reason
-                    )
-                case Refusal(events):
-                    for event in events:
-                        await self._send(event)
-            await asyncio.to_thread(self._commit, message)
+            place = (message.topic, message.partition, message.offset)
+            if place not in self._applied:
+                await self._apply(message)
+                self._applied.add(place)
+            position = Position(message.topic, message.partition, message.offset + 1)
+            consumer = self._thread.consumer if self._thread else None
+            if consumer is not None:
+                await asyncio.to_thread(commit_positions, consumer, [position])
+        self._applied.clear()
 
-    async def _send(self, event: Event) -> None:
-        assert self._errors is not None, "run() provides one"
-        if not await self._errors.send_and_wait(self._prefix + event.topic, event.value, event.key):
-            raise DeliveryError(f"{event.topic}: not delivered")
+    async def _apply(self, message: ControlMessage) -> None:
+        verdict = self._judge(message)
+        if not isinstance(verdict, Refusal):
+            try:
+                await self._ask_orchestrator(verdict)
+            except DeliveryError as exc:
+                if exc.retriable:
+                    raise
+                verdict = self._refuse(message, exc)
+            except Exception as exc:  # noqa: BLE001 - another's orchestrator may raise anything
+                _log.error("orchestrator failed", offset=message.offset, reason=f"{type(exc).__name__}: {exc}")
+                verdict = self._refuse(message, exc)
+        if isinstance(verdict, Refusal):
+            assert self._errors is not None, "run() provides one"
+            for event in verdict.events:
+                await send_event(self._errors, event, self._prefix)
 
-    def _commit(self, message: ControlMessage) -> None:
-        consumer = self._thread.consumer if self._thread else None
-        if consumer is not None:
-            place = TopicPartition(message.topic, message.partition, message.offset + 1)
-            consumer.commit(offsets=[place], asynchronous=False)
+    async def _ask_orchestrator(self, verdict: Connect | Disconnect) -> None:
+        match verdict:
+            case Connect(context):
+                await self._orchestrator.connect_from_context(context)
+            case Disconnect(scope, symbols, ending):
+                disconnect = getattr(self._orchestrator, "disconnect", None)
+                if disconnect is None:
+                    raise OrchestratorError("the orchestrator at hand cannot disconnect")
+                await disconnect(scope, symbols, correlation_id=ending.correlation_id, reason=ending.reason)
+
+    def _refuse(self, message: ControlMessage, error: Exception) -> Refusal:
+        assert self._rules is not None, "run() provides them"
+        if not isinstance(error, GatewayError):
+            error = OrchestratorError(f"{type(error).__name__}: {error}")
+        return refuse(message, error, self._rules)
 
     def _judge(self, message: ControlMessage) -> Connect | Disconnect | Refusal:
         assert self._rules is not None, "run() provides them"

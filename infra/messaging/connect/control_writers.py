@@ -1,6 +1,8 @@
 """The ``AtomicWriter`` port on Kafka: one transaction on a real broker, one after the other on the embedded."""
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -9,13 +11,19 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from application.ports import Event, EventProducer, Position
-from core.errors import DeliveryError
+from application.reporting import DLQ_TOPIC
+from core.errors import DeliveryError, ErrorCode
+from core.events import with_payload_cut
 from core.partitioning import partition_of
 from core.streams import Fact, fact_to_message, scope_of_key
 from infra.messaging.clients.event_client import event_headers
+from infra.messaging.connect.consumer_thread import QuietLog
 
 STREAMS_TOPIC = "ws.streams"
-_TXN_TIMEOUT_S = 30.0
+_TXN_TIMEOUT_S = 60.0
+_TXN_SLICE_S = 2.0
+_PAYLOAD_LIMITS = (1_000_000, 100_000, 10_000, 0)
+"""Bytes of a dead letter's payload: the next, smaller one is used once a topic has refused its size."""
 
 _log = structlog.get_logger("control_writer")
 
@@ -71,14 +79,10 @@ class PlainWriter:
                 self._facts.send(self._prefix + STREAMS_TOPIC, value, key, headers=headers, partition=partition)
             )
         await asyncio.gather(*sends)
-        done = await asyncio.gather(
-            *(self._producers[e.topic].send_and_wait(self._prefix + e.topic, e.value, e.key) for e in events)
-        )
-        if not all(done):
-            raise DeliveryError(f"{done.count(False)} of {len(done)} events were not delivered")
+        await asyncio.gather(*(send_event(self._producers[e.topic], e, self._prefix) for e in events))
         consumer = self._consumer()
         if consumed and consumer is not None:
-            await asyncio.to_thread(_commit, consumer, consumed)
+            await asyncio.to_thread(commit_positions, consumer, consumed)
 
 
 class TransactionalWriter:
@@ -104,7 +108,9 @@ class TransactionalWriter:
         self._consumer = consumer
         self._outside = outside or {}
         self._producer: Producer | None = None
+        self._closing = threading.Event()
         self._lock = asyncio.Lock()
+        self._payload_limits = list(_PAYLOAD_LIMITS)
 
     async def write(
         self, facts: Sequence[Fact], events: Sequence[Event], consumed: Sequence[Position] = ()
@@ -115,35 +121,59 @@ class TransactionalWriter:
             double = self._outside.get(event.topic)
             if double is None:
                 inside.append(event)
-            elif not await double.send_and_wait(self._prefix + event.topic, event.value, event.key):
-                raise DeliveryError(f"{event.topic}: not delivered")
+            else:
+                await send_event(double, event, self._prefix)
         async with self._lock:
-            await asyncio.to_thread(self._transaction, facts, inside, consumed)
+            while True:
+                cut = [_cut(event, self._payload_limits[0]) for event in inside]
+                try:
+                    return await asyncio.to_thread(self._transaction, facts, cut, consumed)
+                except DeliveryError as exc:
+                    if exc.code is not ErrorCode.TOO_LARGE or len(self._payload_limits) == 1:
+                        raise
+                    del self._payload_limits[0]
+                    _log.warning("dead letters are cut to fit", max_payload_bytes=self._payload_limits[0])
 
-    def close(self) -> None:
-        """Forget the producer; an open transaction was committed or aborted before."""
-        self._producer = None
+    async def close(self) -> None:
+        """Wait for no broker any more, and close the client once the transaction at hand is over."""
+        self._closing.set()
+        async with self._lock:
+            self._producer = None
 
     def _transaction(
         self, facts: Sequence[Fact], events: Sequence[Event], consumed: Sequence[Position]
     ) -> None:
         producer = self._ready()
+        too_large = False
+
+        def report(error: KafkaError | None, _message: object) -> None:
+            nonlocal too_large
+            too_large |= error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE
+
         try:
             producer.begin_transaction()
-            self._produce(producer, facts, events)
+            self._produce(producer, facts, events, report)
             consumer = self._consumer()
             if consumed and consumer is not None:
-                producer.send_offsets_to_transaction(
-                    [TopicPartition(p.topic, p.partition, p.offset) for p in consumed],
-                    consumer.consumer_group_metadata(),
-                    _TXN_TIMEOUT_S,
-                )
-            producer.commit_transaction(_TXN_TIMEOUT_S)
+                positions = [TopicPartition(p.topic, p.partition, p.offset) for p in consumed]
+                group = consumer.consumer_group_metadata()
+                self._patiently(lambda s: producer.send_offsets_to_transaction(positions, group, s))
+            self._patiently(producer.commit_transaction)
         except (KafkaException, BufferError) as exc:
             self._abort(producer)
-            raise DeliveryError(f"the transaction was aborted: {_reason(exc)}") from exc
+            code = None
+            if too_large or _is_too_large(exc):
+                code = ErrorCode.TOO_LARGE
+                self._producer = None  # its sequence numbers are out of step with the broker's now
+            raise DeliveryError(f"the transaction was aborted: {_reason(exc)}", code=code) from exc
 
-    def _produce(self, producer: Producer, facts: Sequence[Fact], events: Sequence[Event]) -> None:
+    def _produce(
+        self,
+        producer: Producer,
+        facts: Sequence[Fact],
+        events: Sequence[Event],
+        report: Callable[[KafkaError | None, object], None],
+    ) -> None:
         partitions = self._partitions()
         for fact in facts:
             key, value, headers = fact_to_message(fact)
@@ -153,6 +183,7 @@ class TransactionalWriter:
                 key,
                 partition_of(scope_of_key(key).key, partitions),
                 headers=dict(headers),
+                on_delivery=report,
             )
         for event in events:
             producer.produce(
@@ -160,13 +191,14 @@ class TransactionalWriter:
                 orjson.dumps(event.value),
                 event.key,
                 headers=dict(event_headers(event.value)),
+                on_delivery=report,
             )
 
     def _ready(self) -> Producer:
         if self._producer is None:
-            producer = Producer(self._config)
+            producer = Producer(self._config, logger=QuietLog("transactions"))
             try:
-                producer.init_transactions(_TXN_TIMEOUT_S)
+                self._patiently(producer.init_transactions)
             except KafkaException as exc:
                 raise DeliveryError(f"no transaction can begin: {_reason(exc)}") from exc
             self._producer = producer
@@ -175,18 +207,57 @@ class TransactionalWriter:
     def _abort(self, producer: Producer) -> None:
         """Abort; a producer that cannot even do that is given up, and its successor fences it."""
         try:
-            producer.abort_transaction(_TXN_TIMEOUT_S)
+            self._patiently(producer.abort_transaction)
         except KafkaException as exc:
             _log.warning("transactional producer given up", reason=_reason(exc))
             self._producer = None
 
+    def _patiently(self, call: Callable[[float], None]) -> None:
+        """``call(timeout_s)`` again as long as its failure may pass: librdkafka then goes on where it was.
 
-def _commit(consumer: Consumer, consumed: Sequence[Position]) -> None:
+        So a commit whose answer is late ends in the answer, and not in a doubt.
+        """
+        deadline_s = time.monotonic() + _TXN_TIMEOUT_S
+        while True:
+            try:
+                return call(_TXN_SLICE_S)
+            except KafkaException as exc:
+                again = exc.args[0].retriable() and not self._closing.is_set()
+                if not again or time.monotonic() > deadline_s:
+                    raise
+
+
+async def send_event(producer: EventProducer, event: Event, prefix: str) -> None:
+    """Send one event and wait; raises ``DeliveryError`` whatever kept it from being delivered."""
+    topic = prefix + event.topic
+    try:
+        delivered = await producer.send_and_wait(topic, event.value, event.key)
+    except DeliveryError:
+        raise
+    except Exception as exc:
+        raise DeliveryError(f"{topic}: {type(exc).__name__}: {exc}") from exc
+    if not delivered:
+        raise DeliveryError(f"{topic}: not delivered")
+
+
+def commit_positions(consumer: Consumer, consumed: Sequence[Position]) -> None:
+    """Commit and wait for the broker; raises ``DeliveryError``."""
     offsets = [TopicPartition(p.topic, p.partition, p.offset) for p in consumed]
     try:
         consumer.commit(offsets=offsets, asynchronous=False)
     except KafkaException as exc:
         raise DeliveryError(f"the position was not committed: {_reason(exc)}") from exc
+
+
+def _cut(event: Event, max_payload_bytes: int) -> Event:
+    if event.topic != DLQ_TOPIC:
+        return event
+    return Event(event.topic, event.key, with_payload_cut(event.value, max_payload_bytes))
+
+
+def _is_too_large(exc: BaseException) -> bool:
+    error = exc.args[0] if exc.args else None
+    return isinstance(error, KafkaError) and error.code() == KafkaError.MSG_SIZE_TOO_LARGE
 
 
 def _reason(exc: BaseException) -> str:

@@ -12,6 +12,8 @@ from core.errors import ErrorCode, ErrorDomain, GatewayError, ProducerNotStarted
 from core.events import error_event
 from core.identity import REGION_OF, ConnectionScopeDomain, Exchange
 from core.records import OrderBook, Record, Ticker, Trade
+from infra.messaging.avro.prepared_codec import PreparedCodec
+from infra.messaging.avro.schema_registry import SchemaRegistryClient
 from infra.messaging.clients.avro_client import AvroProducerWrapper, ValueSerializer
 from infra.messaging.clients.delivery_book import OnDelivery
 from infra.messaging.clients.json_client import JsonProducerWrapper
@@ -32,7 +34,8 @@ class Wrapper(Protocol):
 class AvroProducer:
     """A producer that picks its wrapper: Avro with ``use_avro``, JSON without.
 
-    ``serializer`` is for Avro (one, or one per topic); ``wrapper`` takes the place of both, and then belongs
+    ``serializer`` is for Avro (one, or one per topic; default: the packaged schema of the producer, else of the
+    topic, with the registry of the settings); ``wrapper`` takes the place of both, and then belongs
     to whoever made it: it is neither started nor stopped here. ``settings`` default to the environment's,
     read at the start.
     """
@@ -104,7 +107,11 @@ class AvroProducer:
     def _make_wrapper(self, settings: Settings) -> AvroProducerWrapper | JsonProducerWrapper:
         if self.use_avro:
             return AvroProducerWrapper(
-                self._serializer, settings=settings, profile=self._profile, name=self._name
+                self._serializer,
+                schema_name=self.schema_name,
+                settings=settings,
+                profile=self._profile,
+                name=self._name,
             )
         return JsonProducerWrapper(settings=settings, profile=self._profile, name=self._name)
 
@@ -248,8 +255,10 @@ class HotProducer(Protocol):
 class RealtimeDataProducer(AvroProducer):
     """Writes ``realtime.*``: ``publish`` is the hot path and implements ``application.ports.RecordSink``.
 
-    ``codec`` encodes records. ``producer`` takes the place of its own Kafka client (a circuit breaker around
-    one, or a client shared with others) and is then started and stopped by whoever made it.
+    ``codec`` encodes records (default: Avro, with the schema ids of the registry of the settings, which
+    ``start_producer`` then asks and whose errors it raises). ``producer`` takes the place of its own Kafka
+    client (a circuit breaker around one, or a client shared with others) and is then started and stopped by
+    whoever made it.
     """
 
     def __init__(
@@ -281,7 +290,7 @@ class RealtimeDataProducer(AvroProducer):
         self._by_exchange_time = False
 
     async def start_producer(self) -> None:
-        """Open the Kafka client unless one was given; a second call does nothing."""
+        """Open the Kafka client unless one was given, and get ready to encode; again does nothing."""
         if self._given_producer is not None:
             self._settings = self._given_settings or load_settings()
         else:
@@ -295,7 +304,10 @@ class RealtimeDataProducer(AvroProducer):
             OrderBook: gateway.topic("realtime.orderbook"),
         }
         if self._codec is None:
-            raise GatewayError("RealtimeDataProducer needs a codec to encode records with")
+            async with SchemaRegistryClient(self._settings.registry) as registry:
+                codec = PreparedCodec(registry, gateway)
+                await codec.prepare()
+            self._codec = codec
         self._encode = self._codec.encode
         if self._given_producer is not None:
             self._produce = self._given_producer.produce

@@ -5,8 +5,11 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Protocol, Self
 
+import structlog
+
 from application.ports import BreakerStateStore
 from core.breaker import BreakerState
+from core.errors import DeliveryError
 from infra.messaging.clients.cb.config import CircuitBreakerConfig
 from infra.messaging.clients.cb.guard import BreakerGuard, call_if_there
 
@@ -77,7 +80,12 @@ class CircuitBreakerConsumer:
         async for batch in self._inner.batches():
             while not await self._tried(handler, batch):
                 await asyncio.sleep(self.config.tick_s)
-            await self._inner.commit()
+            try:
+                await self._inner.commit()
+            except DeliveryError as exc:  # the offsets go with the next batch, or the batch comes again
+                structlog.get_logger().warning(
+                    "offsets_not_committed", breaker=self.guard.name, reason=exc.message
+                )
 
     async def _tried(self, handler: Handler, batch: Sequence[Any]) -> bool:
         generation = self.guard.admit()

@@ -42,6 +42,7 @@ class BreakerGuard:
         self._noted = 0
         self._refused_before = 0
         self._saved = 0
+        self._saved_s = float("-inf")
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -134,7 +135,8 @@ class BreakerGuard:
     async def exchange(self, store: BreakerStateStore) -> None:
         """One round: publish a change; without one read what others published, and renew what is not CLOSED.
 
-        A change is written before anything is read, so that what others wrote before it cannot undo it.
+        A change is written before anything is read, so that what others wrote before it cannot undo it; a
+        renewal is rare and never written over what another instance wrote.
         """
         generation = self.breaker.generation
         if generation != self._saved:
@@ -146,10 +148,12 @@ class BreakerGuard:
             remote = None
         self.breaker.merge(remote, self.clock())
         self.note()
-        if not self.closed and self.breaker.generation == generation:
+        renewal_due = self.clock() - self._saved_s >= self.config.open_s / 3
+        if remote is None and renewal_due and not self.closed and self.breaker.generation == generation:
             await self._publish(store)
 
     async def _publish(self, store: BreakerStateStore) -> bool:
+        self._saved_s = self.clock()
         state = {**self.breaker.snapshot(self.clock()), "instance": self._instance}
         return await store.save(self.name, state, ttl_s=self.config.open_s)
 

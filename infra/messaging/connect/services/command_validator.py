@@ -1,6 +1,7 @@
 """From raw bytes on a control topic to a DTO, or to one error that says what was wrong."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import orjson
@@ -16,7 +17,7 @@ Dto = TypeVar("Dto", bound=BaseModel)
 
 
 class CommandValidator:
-    """Checks size, encoding, JSON, nesting and fields, in this order.
+    """Checks size, encoding, JSON, nesting, repeated fields and fields, in this order.
 
     ``max_bytes`` bounds the raw message. Each method raises ``core.errors.CommandError``, whose ``code`` is
     one of too_large, deserialization_error, missing_field, invalid_schema.
@@ -63,6 +64,7 @@ class CommandValidator:
             raise _unreadable(f"the message is not JSON: {exc}") from exc
         if _deeper_than(value, _MAX_DEPTH):
             raise _unreadable(f"the message is nested deeper than {_MAX_DEPTH} levels")
+        json.loads(raw, object_pairs_hook=_refuse_repeated)
         return value
 
 
@@ -84,6 +86,15 @@ def peek(raw: bytes | None) -> tuple[Mapping[str, str] | None, str | None]:
         }
     correlation_id = value.get("correlation_id") or value.get("ticket_id")
     return known or None, correlation_id[:256] if isinstance(correlation_id, str) else None
+
+
+def _refuse_repeated(pairs: Sequence[tuple[str, Any]]) -> None:
+    """RFC 8259 leaves open which of two equal names counts, so a command that has them means nothing."""
+    names: set[str] = set()
+    for name, _ in pairs:
+        if name in names:
+            raise CommandError(f"{name[:64]}: this field is given twice", code=ErrorCode.INVALID_SCHEMA)
+        names.add(name)
 
 
 def _unreadable(message: str) -> CommandError:

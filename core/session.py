@@ -92,6 +92,7 @@ class StreamSession:
         self._liveness = Liveness(self._liveness_settings, now_s)
         self._dialect: Dialect = profile.dialect(request_type, session_id)
         self._dialect.accept_all = accept_all
+        self._dialect.books.unattended = accept_all
         self._exact = exact
         if books is not None:
             self._dialect.books.settings = books
@@ -148,7 +149,7 @@ class StreamSession:
         if not added:
             return
         if self._socket_params is None:
-            self._enqueue(self._dialect.subscribe(added, self._active()), now_s, added)
+            self._ask(added, now_s)
         elif not self._socket_params_sent:
             self._socket_params_sent = True
             self._enqueue([msgspec.json.encode(self._socket_params).decode()], now_s, added)
@@ -168,7 +169,7 @@ class StreamSession:
                 self._dialect.books.forget(track)
                 removed.append(track)
         if removed and self._socket_params is None:
-            self._enqueue(self._dialect.unsubscribe(removed, self._active()), now_s)
+            self._give_up(removed, self._active(), now_s)
         self._collect()
 
     def receive(self, frame: str | bytes, received_us: int) -> Sequence[Record]:
@@ -410,8 +411,20 @@ class StreamSession:
             return
         renewed = {track.exchange_symbol for track in tracks}
         others = [track for track in self._active() if track.exchange_symbol not in renewed]
-        self._enqueue(self._dialect.unsubscribe(tracks, others), now_s)
-        self._enqueue(self._dialect.subscribe(tracks, self._active()), now_s)
+        self._give_up(tracks, others, now_s)
+        self._ask(tracks, now_s)
+
+    def _ask(self, added: Sequence[SymbolTrack], now_s: float) -> None:
+        """Subscribe, no more symbols a message than the exchange takes."""
+        active, most = self._active(), self.profile.limits.max_symbols_per_message
+        for start in range(0, len(added), most):
+            part = added[start : start + most]
+            self._enqueue(self._dialect.subscribe(part, active), now_s, part)
+
+    def _give_up(self, removed: Sequence[SymbolTrack], active: Sequence[SymbolTrack], now_s: float) -> None:
+        most = self.profile.limits.max_symbols_per_message
+        for start in range(0, len(removed), most):
+            self._enqueue(self._dialect.unsubscribe(removed[start : start + most], active), now_s)
 
     def _excuse(self, now_s: float) -> None:
         """Time in which nobody served this session does not count against the exchange.

@@ -54,7 +54,6 @@ _STREAM_SUFFIX = {
     RequestType.TRADE: "@trade",
     RequestType.ORDERBOOK: "@depth@100ms",
 }
-_NAMES_PER_REQUEST = 200
 
 # Quote currencies of the spot market, also former ones (recordings); read for symbols written without a dash.
 _STABLE = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USDP", "USDS", "USD1", "XUSD", "DAI", "AEUR", "EURI")
@@ -108,9 +107,13 @@ class _Level(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class _Snapshot(msgspec.Struct, frozen=True, gc=False):
-    last_id: Id = field(name="lastUpdateId")
-    bids: list[_Level]
-    asks: list[_Level]
+    """The answer of REST, or its error."""
+
+    last_id: Id | None = field(name="lastUpdateId", default=None)
+    bids: list[_Level] = []
+    asks: list[_Level] = []
+    code: int = 0
+    msg: str = ""
 
 
 class _Depth(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="depthUpdate"):
@@ -180,6 +183,7 @@ _RAW_EXACT: msgspec.json.Decoder[_ExactEvent] = msgspec.json.Decoder(_ExactEvent
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
 _SNAPSHOT: msgspec.json.Decoder[_Snapshot] = msgspec.json.Decoder(_Snapshot, strict=False)
 _MAX_SNAPSHOT_LEVELS = 5000
+_INVALID_SYMBOL = -1121
 
 
 # Records are built by position, in the order of their fields: by name takes four times as long.
@@ -212,20 +216,16 @@ class BinanceDialect(Dialect):
         return msgspec.json.encode(request).decode()
 
     def _requests(self, method: str, tracks: Sequence[SymbolTrack]) -> list[Outgoing]:
+        self._last_request_id += 1
+        if method == "SUBSCRIBE":
+            self._asked[self._last_request_id] = tuple(track.symbol for track in tracks)
         suffix = _STREAM_SUFFIX[self.request_type]
-        messages: list[Outgoing] = []
-        for start in range(0, len(tracks), _NAMES_PER_REQUEST):
-            part = tracks[start : start + _NAMES_PER_REQUEST]
-            self._last_request_id += 1
-            if method == "SUBSCRIBE":
-                self._asked[self._last_request_id] = tuple(track.symbol for track in part)
-            request = {
-                "method": method,
-                "params": [track.exchange_symbol.lower() + suffix for track in part],
-                "id": self._last_request_id,
-            }
-            messages.append(msgspec.json.encode(request).decode())
-        return messages
+        request = {
+            "method": method,
+            "params": [track.exchange_symbol.lower() + suffix for track in tracks],
+            "id": self._last_request_id,
+        }
+        return [msgspec.json.encode(request).decode()]
 
     def receive(self, frame: str | bytes, received_us: int) -> Sequence[Record]:
         """Read one frame; see ``Dialect.receive``."""
@@ -384,6 +384,12 @@ class BinanceDialect(Dialect):
     def read_snapshot(self, track: SymbolTrack, body: bytes, received_us: int) -> Sequence[Record]:
         """``lastUpdateId`` with the absolute quantities of both sides."""
         data = _SNAPSHOT.decode(body)
+        if data.last_id is None:
+            message = f"Binance: {data.code}: {data.msg[:256]}"
+            if data.code != _INVALID_SYMBOL:
+                raise PayloadError(message)
+            self.notices.append(Refused((track.symbol,), ErrorCode.UNKNOWN_SYMBOL, message))
+            return ()
         return self.books.merge(
             track,
             [Level(level.price, level.quantity) for level in data.bids],
@@ -407,7 +413,7 @@ class Binance(ExchangeProfile):
     # 5 messages a second, in which pings and pongs count: 3 leave room for those.
     limits = ConnectionLimits(
         max_symbols=1024,
-        max_symbols_per_message=_NAMES_PER_REQUEST,
+        max_symbols_per_message=200,
         max_connects=300,
         connect_window_s=300.0,
         max_messages=3,

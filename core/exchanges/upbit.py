@@ -323,23 +323,26 @@ class UpbitDialect(Dialect):
         units: Sequence[_Unit] = data.orderbook_units
         track.sequence += 1
         return (
-            OrderBook(
-                _EXCHANGE,
-                _REGION,
-                track.symbol,
-                track.exchange_symbol,
-                data.timestamp,
-                received_us,
-                self.session_id,
-                track.sequence,
-                BookKind.SNAPSHOT,
-                # A side with fewer levels than the other is filled up with zeros.
-                [Level(unit.bid_price, unit.bid_size) for unit in units if unit.bid_price],
-                [Level(unit.ask_price, unit.ask_size) for unit in units if unit.ask_price],
-                None,  # update ids and checksum: every frame is the whole book
-                None,
-                None,
-                True,
+            self.books.restate(
+                track,
+                OrderBook(
+                    _EXCHANGE,
+                    _REGION,
+                    track.symbol,
+                    track.exchange_symbol,
+                    data.timestamp,
+                    received_us,
+                    self.session_id,
+                    track.sequence,
+                    BookKind.SNAPSHOT,
+                    # A side with fewer levels than the other is filled up with zeros.
+                    [Level(unit.bid_price, unit.bid_size) for unit in units if unit.bid_price],
+                    [Level(unit.ask_price, unit.ask_size) for unit in units if unit.ask_price],
+                    None,  # update ids and checksum: every frame is the whole book
+                    None,
+                    None,
+                    True,
+                ),
             ),
         )
 

@@ -23,6 +23,8 @@ from infra.settings import GatewaySettings, Settings
 
 _log = structlog.get_logger("topics")
 _TIMEOUT_S: Final = 10.0
+_FIRST_ANSWER_S: Final = 4.0
+"""How long one look for a broker takes at most; whoever waits for it looks again."""
 
 STREAMS: Final = "ws.streams"
 
@@ -118,7 +120,7 @@ class TopicAdmin:
 
     def _existing(self, admin: AdminClient) -> dict[str, int]:
         try:
-            topics = admin.list_topics(timeout=_TIMEOUT_S).topics
+            topics = admin.list_topics(timeout=_FIRST_ANSWER_S).topics
         except KafkaException as exc:
             raise DeliveryError(
                 f"Kafka at {self._settings.kafka.bootstrap_servers} does not answer: {exc.args[0].str()}"

@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.frames import Frame, Opcode
 
 from application.ports import ConnectionEnd, FrameHandler
+from core.connect_refusals import read_retry_after
 from core.errors import ConnectFailedError
 
 _TEXT, _BINARY, _CONT = Opcode.TEXT, Opcode.BINARY, Opcode.CONT
@@ -117,6 +118,14 @@ class WebsocketsConnector:
                 max_queue=16,
                 compression="deflate",
             )
+        except websockets.InvalidStatus as exc:
+            response = exc.response
+            retry_after_s = read_retry_after(response.headers.get("Retry-After"), time.time())
+            raise ConnectFailedError(
+                f"cannot connect to {url}: refused with HTTP {response.status_code}",
+                status=response.status_code,
+                retry_after_s=retry_after_s,
+            ) from exc
         except (OSError, TimeoutError, websockets.WebSocketException, ValueError) as exc:
             raise ConnectFailedError(f"cannot connect to {url}: {str(exc) or type(exc).__name__}") from exc
         assert isinstance(connection, _PushConnection)

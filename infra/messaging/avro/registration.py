@@ -99,7 +99,7 @@ async def register_schema(client: SchemaRegistryClient, subject: str, text: str,
                 reasons = await _reasons(client, subject, text, compatibility)
                 if reasons:
                     raise _refused(client, compatibility, reasons)
-            await client.set_compatibility(compatibility, subject)
+            await _set_level(client, subject, compatibility)
         try:
             return await client.register(subject, text)
         except SchemaIncompatibleError as exc:
@@ -115,6 +115,23 @@ def _refused(client: SchemaRegistryClient, level: str, reasons: Iterable[str]) -
     return SchemaIncompatibleError(
         f"the schema may not follow those registered at {client.url} under {level}: {'; '.join(reasons)}"
     )
+
+
+async def _set_level(client: SchemaRegistryClient, subject: str, level: str) -> None:
+    """Set the compatibility where it is another; two instances that start together may do it at once.
+
+    Apicurio then answers one of them with 409, because the rule exists by now.
+    """
+    for attempts_left in (2, 1, 0):
+        if await client.compatibility(subject) == level:
+            return
+        try:
+            await client.set_compatibility(level, subject)
+        except SchemaIncompatibleError:
+            if not attempts_left:
+                raise
+        else:
+            return
 
 
 async def _reasons(client: SchemaRegistryClient, subject: str, text: str, level: str) -> list[str]:

@@ -12,7 +12,7 @@ FLINK_VERSION = "2.3.0"
 AVRO_VERSION = "1.12.0"
 CONNECT_CONVERTER_VERSION = "2.6.13.Final"
 _COMPILER_VERSION = "3.46.100"
-_SOURCES = Path(__file__).resolve().parents[1] / "java"
+SOURCES = Path(__file__).resolve().parents[1] / "java"
 
 
 def flink_reader_class_path(artifacts: MavenArtifacts) -> str:
@@ -69,9 +69,9 @@ def java(class_path: str, *arguments: str, heap_mb: int = 256) -> list[str]:
     return [str(java_executable()), *options, "-cp", class_path, *arguments]
 
 
-def compile_source(artifacts: MavenArtifacts, name: str, class_path: str, classes: Path) -> None:
-    """Compile one file of ``tests/integration/java``."""
-    compile_files(artifacts, [_SOURCES / f"{name}.java"], class_path, classes, "-failOnWarning")
+def compile_source(artifacts: MavenArtifacts, source: Path, class_path: str, classes: Path) -> None:
+    """Compile one file into the folder ``classes``."""
+    compile_files(artifacts, [source], class_path, classes, "-failOnWarning")
 
 
 def compile_files(

@@ -32,7 +32,7 @@ def exported_classes(artifacts: MavenArtifacts, tmp_path_factory: pytest.TempPat
     avro = java_programs.avro_class_path(artifacts)
     classes = folder / "classes"
     java_programs.compile_files(artifacts, files, avro, classes)
-    java_programs.compile_source(artifacts, "ReadExported", avro, classes)
+    java_programs.compile_source(artifacts, java_programs.SOURCES / "ReadExported.java", avro, classes)
     return f"{classes}:{avro}"
 
 

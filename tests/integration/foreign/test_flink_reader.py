@@ -19,7 +19,8 @@ def printed(market: Market, artifacts: MavenArtifacts, tmp_path_factory: pytest.
     """What the Java program printed: topic -> partition and offset -> record."""
     classes: Path = tmp_path_factory.mktemp("classes")
     class_path = java_programs.flink_reader_class_path(artifacts)
-    java_programs.compile_source(artifacts, "ReadByTopicName", class_path, classes)
+    source = java_programs.SOURCES / "ReadByTopicName.java"
+    java_programs.compile_source(artifacts, source, class_path, classes)
     topics = [market.topic(name) for name in SCHEMAS]
     output = java_programs.run(
         java_programs.java(

@@ -7,6 +7,9 @@ from typing import Final
 from core.errors import CommandError, ErrorCode
 from core.exchanges.base import ExchangeProfile
 from core.exchanges.binance import Binance
+from core.exchanges.bybit import Bybit
+from core.exchanges.huobi import Huobi
+from core.exchanges.okx import Okx
 from core.exchanges.upbit import Upbit
 from core.identity import Exchange
 
@@ -14,6 +17,9 @@ PROFILES: Final[Mapping[Exchange, ExchangeProfile]] = MappingProxyType(
     {
         Exchange.UPBIT: Upbit(),
         Exchange.BINANCE: Binance(),
+        Exchange.BYBIT: Bybit(),
+        Exchange.OKX: Okx(),
+        Exchange.HUOBI: Huobi(),
     }
 )
 

@@ -19,6 +19,7 @@ lint: $(VENV)/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m infra.cli schemas check
 
 faults: $(VENV)/.dev
 	@$(BIN)/python -m pytest tests/faults -m "faults or not faults" --timeout 1200

@@ -7,6 +7,7 @@ is told of its facts in the order of the log, folds them, and runs exactly what 
 import asyncio
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 import structlog
@@ -15,7 +16,6 @@ from application.outcomes import OutcomeWriter
 from application.ports import AtomicWriter, Clock
 from application.stream import Stream, StreamParts
 from core.command_rules import Profiles, connect_facts, disconnect_facts
-from core.connect_budget import ConnectBudget
 from core.errors import ErrorCode, ExchangeError, OrchestratorError
 from core.identity import ConnectionScopeDomain
 from core.streams import (
@@ -35,7 +35,10 @@ from core.streams import (
 
 _log = structlog.get_logger("orchestrator")
 
-_HAND_OVER_S = 3.0
+_HEARD_OF_WITHIN: Final = 0.7
+"""Of a session, the part after which it may be over: the last heartbeat went out up to a quarter of it before
+the standstill began."""
+_HAND_OVER_S: Final = 3.0
 """How long giving up partitions waits for the outcomes given on them to be written."""
 
 
@@ -77,7 +80,7 @@ class StreamOrchestrator:
         self._partition_of: dict[str, int] = {}
         self._orphans: set[int] = set()
         self._pending: dict[str, list[_Pending]] = {}
-        self._budgets: dict[str, ConnectBudget] = {}
+        self._early_refusals: dict[str, list[tuple[tuple[str, ...], ExchangeError]]] = {}
         self._ended: list[Stream] = []
         self._ticked_s = clock.monotonic_s()
         self._sure_until_us = 0
@@ -135,6 +138,7 @@ class StreamOrchestrator:
         for key, fold in owned.folds.items():
             desired = fold.desired()
             self._forget_pending(key)
+            self._settle_passed(desired)
             for symbol, wanted in desired.symbols.items():
                 if wanted.outcome_due:
                     self._await_outcome(fold.scope.with_symbol(symbol), wanted)
@@ -143,18 +147,17 @@ class StreamOrchestrator:
             self._succeed_live(fold.scope, desired.symbols)
             if desired.symbols:
                 _log.info("stream resumed", scope=key, symbols=len(desired.symbols))
+            for symbols, error in self._early_refusals.pop(key, ()):
+                self.on_refused(fold.scope, symbols, error)
         for key in [k for k, p in self._partition_of.items() if p == partition and k not in owned.folds]:
             self._drop(key)
 
     async def revoked(self, partitions: Iterable[int]) -> None:
-        """Others will own these: close their streams and wait until that is done."""
-        partitions = sorted(partitions)
-        if partitions:
-            _log.info("partitions given up", partitions=partitions)
-        for partition in partitions:
-            self._owned.pop(partition, None)
-            for key in [k for k, p in self._partition_of.items() if p == partition]:
-                self._drop(key)
+        """Others will own these: close their streams, and wait until that is done and told.
+
+        An outcome that still waited here would be given again by the next owner.
+        """
+        self._give_up(partitions)
         await self._finish_ended()
         if partitions and not await self._outcomes.drained(_HAND_OVER_S):
             _log.warning("outcomes not written before the hand-over: the next owner may repeat them")
@@ -167,7 +170,9 @@ class StreamOrchestrator:
         """
         partitions = list(partitions)
         if brokers_answer:
-            await self.revoked(partitions)
+            # Whatever was in doubt after a standstill, the group has decided it now.
+            self._suspended_until_s = None
+            await self._lose(partitions)
             return
         for partition in partitions:
             self._owned.pop(partition, None)
@@ -178,32 +183,36 @@ class StreamOrchestrator:
         """The group has spoken again: orphaned partitions that are not ours any more end here."""
         gone = self._orphans - set(assigned)
         self._orphans &= set(assigned)
-        await self.revoked(gone)
+        if gone:
+            await self._lose(gone)
 
     # -- the right to publish ----------------------------------------------------------------------
 
     def may_publish(self, received_us: int) -> bool:
         """False when this process stood still for longer than its group session lasts."""
-        if received_us <= self._sure_until_us:
+        if received_us <= self._sure_until_us and self._suspended_until_s is None:
             return True
         return not self._stood_still()
 
     def tick(self) -> None:
         """Called a few times a second: renews the right to publish, and lets streams do what is due."""
-        if not self._stood_still():
-            now_s = self._clock.monotonic_s()
-            for stream in (*self._streams.values(), *self._ended):
-                stream.on_time(now_s)
-            if self._suspended_until_s is not None and now_s >= self._suspended_until_s:
-                self._suspended_until_s = None
-                self._resume_owned()
+        self._stood_still()
+        now_s = self._clock.monotonic_s()
+        if self._suspended_until_s is not None:
+            if now_s < self._suspended_until_s:
+                return
+            # The group has had the time to tell us that our partitions are gone, and has not.
+            self._suspended_until_s = None
+            self._resume_owned()
+        for stream in (*self._streams.values(), *self._ended):
+            stream.on_time(now_s)
 
     def _stood_still(self) -> bool:
         now_s = self._clock.monotonic_s()
         stood_s = now_s - self._ticked_s
         self._ticked_s = now_s
         self._sure_until_us = self._clock.epoch_us() + int(self._session_timeout_s * 500_000)
-        if stood_s < self._session_timeout_s:
+        if stood_s < self._session_timeout_s * _HEARD_OF_WITHIN:
             return self._suspended_until_s is not None
         _log.error("this process stood still: streams are closed", stood_s=round(stood_s, 1))
         self._suspended_until_s = now_s + self._session_timeout_s
@@ -227,7 +236,9 @@ class StreamOrchestrator:
     def on_refused(self, scope: ConnectionScopeDomain, symbols: Iterable[str], error: ExchangeError) -> None:
         """The exchange will not stream these: one error each, and they are withdrawn."""
         fold = self._fold_of(scope)
-        if fold is None:
+        if fold is None or not self._owned[self._partition(scope)].caught_up:
+            # Its partition is being read anew: what the facts say of these symbols is known at the end of it.
+            self._early_refusals.setdefault(scope.key, []).append((tuple(symbols), error))
             return
         running = fold.desired().symbols
         for symbol in symbols:
@@ -271,6 +282,25 @@ class StreamOrchestrator:
 
     # -- inside ------------------------------------------------------------------------------------
 
+    def _give_up(self, partitions: Iterable[int]) -> list[str]:
+        """Let go of partitions; the keys of the scopes that stood in them."""
+        partitions = sorted(partitions)
+        if partitions:
+            _log.info("partitions given up", partitions=partitions)
+        keys: list[str] = []
+        for partition in partitions:
+            owned = self._owned.pop(partition, None)
+            running = [k for k, p in self._partition_of.items() if p == partition]
+            keys += {*running, *(owned.folds if owned else ())}
+            for key in running:
+                self._drop(key)
+        return keys
+
+    async def _lose(self, partitions: Iterable[int]) -> None:
+        """Someone else may own these already, and gives the outcomes that we have not given."""
+        self._outcomes.forget(self._give_up(partitions))
+        await self._finish_ended()
+
     def _settle_live(self, fold: ScopeFold, before: DesiredStream, fact: Fact, offset: int) -> None:
         """A fact came in on a running partition: run what follows, and give the outcomes that are due."""
         scope = fold.scope
@@ -284,13 +314,13 @@ class StreamOrchestrator:
                 self._reconcile(fold, self._partition(scope))
                 self._succeed_live(scope, (symbol,))
             case EndFact(narrow, ending):
-                self._supersede(narrow, offset)
+                self._supersede(narrow)
                 self._reconcile(fold, self._partition(scope))
                 if ending is not None:
                     self._end_succeeded(fold, Ended(narrow.symbol, ending, offset))
             case StopFact(_, ending):
                 for symbol in before.symbols:
-                    self._supersede(scope.with_symbol(symbol), offset)
+                    self._supersede(scope.with_symbol(symbol))
                 self._reconcile(fold, self._partition(scope))
                 self._settle_ended(fold)
             case _:
@@ -303,11 +333,28 @@ class StreamOrchestrator:
         for end in desired.ended:
             self._end_succeeded(fold, end)
         if stop is not None:
-            if all(end.offset != stop.offset for end in desired.ended):
+            said = {end.offset for end in desired.ended} | {owed.offset for owed in desired.passed}
+            if stop.offset not in said:
                 self._end_succeeded(fold, stop)
             else:
                 self._outcomes.settled(desired.scope, stop.offset)
                 fold.apply(OutcomeFact(desired.scope, Outcome(stop.offset)), -1)
+
+    def _settle_passed(self, desired: DesiredStream) -> None:
+        """Outcomes of commands that a later one has passed before anyone could say them."""
+        ends = [(owed.symbol, owed.offset) for owed in desired.passed if isinstance(owed.command, Ending)]
+        ends += [(end.symbol, end.offset) for end in desired.ended]
+        for owed in desired.passed:
+            narrow = desired.scope if owed.symbol is None else desired.scope.with_symbol(owed.symbol)
+            correlation_id = owed.command.correlation_id
+            if isinstance(owed.command, Ending):
+                self._outcomes.succeeded(
+                    "disconnect_success", narrow, offset=owed.offset, correlation_id=correlation_id
+                )
+                continue
+            self._pending.setdefault(narrow.key, []).append(_Pending(owed.offset, correlation_id))
+            if any(symbol == owed.symbol and offset > owed.offset for symbol, offset in ends):
+                self._supersede(narrow)
 
     def _end_succeeded(self, fold: ScopeFold, end: Ended) -> None:
         scope = fold.scope if end.symbol is None else fold.scope.with_symbol(end.symbol)
@@ -333,11 +380,7 @@ class StreamOrchestrator:
             if profile is None:
                 _log.error("no such exchange here", scope=scope.key)
                 return
-            budget = self._budgets.setdefault(
-                scope.exchange,
-                ConnectBudget(profile.limits.max_connects, profile.limits.connect_window_s),
-            )
-            stream = self._streams[scope.key] = Stream(scope, profile, self._parts, self, budget)
+            stream = self._streams[scope.key] = Stream(scope, profile, self._parts, self)
             self._partition_of[scope.key] = partition
         stream.run(
             desired.symbols,
@@ -352,13 +395,10 @@ class StreamOrchestrator:
                 f"{fold.scope.key} runs with socket_params and takes no further symbols; stop it first",
                 code=ErrorCode.SUBSCRIBE_REJECTED,
             )
-            waiting = self._pending.pop(narrow.key, None)
-            self._withdraw(
-                fold,
-                narrow,
-                error,
-                waiting or [_Pending(wanted.offset, wanted.subscription.correlation_id)],
-            )
+            waiting = self._pending.pop(narrow.key, [])
+            if all(pending.offset != wanted.offset for pending in waiting):
+                waiting.append(_Pending(wanted.offset, wanted.subscription.correlation_id))
+            self._withdraw(fold, narrow, error, waiting)
 
     def _withdraw(
         self,
@@ -397,7 +437,7 @@ class StreamOrchestrator:
             if stream is not None and stream.is_live(symbol):
                 self._succeed(scope.with_symbol(symbol))
 
-    def _supersede(self, narrow: ConnectionScopeDomain, offset: int) -> None:
+    def _supersede(self, narrow: ConnectionScopeDomain) -> None:
         """An end came before the exchange's word: the connect commands that waited have failed."""
         for pending in self._pending.pop(narrow.key, []):
             self._outcomes.refused(
@@ -414,6 +454,7 @@ class StreamOrchestrator:
     def _drop(self, key: str) -> None:
         stream = self._streams.pop(key)
         self._partition_of.pop(key, None)
+        self._early_refusals.pop(key, None)
         stream.cut()
         self._ended.append(stream)
         if not self._owns(key):

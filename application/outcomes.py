@@ -1,7 +1,7 @@
 """The outcomes of commands: each once per symbol, with the fact that says it was given."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Literal
 
 import structlog
@@ -19,16 +19,22 @@ _TOPIC: Final = {
     "disconnect_success": "ws.disconnect_success",
 }
 _MAX_BATCH: Final = 500
+_MAX_REMEMBERED: Final = 20_000
 
 
 class OutcomeWriter:
-    """Collects outcomes without waiting and writes them in batches: event and fact together."""
+    """Collects outcomes without waiting and writes them in batches: event and fact together.
+
+    An outcome given once is not taken again: after an outage of Kafka the orchestrator reads the log anew while
+    what it gave before may still wait here, unwritten.
+    """
 
     def __init__(self, writer: AtomicWriter, clock: Clock, backoff: Callable[[], Iterator[float]]) -> None:
         self._writer = writer
         self._clock = clock
         self._backoff = backoff
         self._waiting: list[tuple[Event | None, Fact]] = []
+        self._given: dict[str, None] = {}
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -95,8 +101,17 @@ class OutcomeWriter:
                     _log.warning("outcomes wait for Kafka", waiting=len(self._waiting), reason=exc.message)
                     await self._clock.sleep(next(waits))
                     continue
-                del self._waiting[: len(batch)]
+                written = set(map(id, batch))
+                self._waiting = [entry for entry in self._waiting if id(entry) not in written]
             self._idle.set()
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Drop what waits for the scopes with these keys: another instance gives their outcomes now."""
+        gone = set(keys)
+        for event, fact in self._waiting:
+            if event is not None and fact.scope.stream.key in gone:
+                self._given.pop(event.value["ticket_id"], None)
+        self._waiting = [entry for entry in self._waiting if entry[1].scope.stream.key not in gone]
 
     async def drained(self, timeout_s: float) -> bool:
         """Wait until nothing is collected; False when that takes longer."""
@@ -107,6 +122,13 @@ class OutcomeWriter:
         return True
 
     def _add(self, event: Event | None, fact: Fact) -> None:
+        if event is not None:
+            ticket_id = event.value["ticket_id"]
+            if ticket_id in self._given:
+                return
+            self._given[ticket_id] = None
+            if len(self._given) > _MAX_REMEMBERED:
+                del self._given[next(iter(self._given))]
         self._waiting.append((event, fact))
         self._idle.clear()
         self._wake.set()

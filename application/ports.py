@@ -122,6 +122,18 @@ class Connector(Protocol):
         ...
 
 
+class BookSnapshots(Protocol):
+    """Order books by REST, for exchanges that give the first state of a book only there."""
+
+    async def fetch(self, exchange: str, path: str) -> bytes:
+        """The body of ``path`` (with its query) at the exchange's REST address, no faster than it allows.
+
+        Also the body of an error that the exchange explains (400). Raises
+        ``core.errors.ConnectFailedError`` when there is no answer of use.
+        """
+        ...
+
+
 # -- shared, not vital ---------------------------------------------------------------------------------
 
 
@@ -136,6 +148,21 @@ class ConnectionSpecStore(Protocol):
 
     async def remove_connection_spec(self, scope: ConnectionScopeDomain) -> bool:
         """Forget the stream; False when the store is away."""
+        ...
+
+
+class ConnectBudgets(Protocol):
+    """How often connections to an exchange may be opened from one address, whoever opens them."""
+
+    async def reserve(self, exchange: str, max_connects: int, window_s: float) -> float:
+        """Take one connect out of ``max_connects`` in ``window_s``; the seconds to wait before it is made.
+
+        Kept by this process alone while the shared store is away.
+        """
+        ...
+
+    async def hold_off(self, exchange: str, max_connects: int, window_s: float, seconds: float) -> None:
+        """The exchange wants no connect for ``seconds``."""
         ...
 
 

@@ -29,8 +29,9 @@ class RecordPump:
 
     While the producer takes no record (its queue is full, or its breaker open) reading stops and records wait
     here, in order. After ``hold_max_s`` that becomes shedding: reading goes on, so that the exchange does not
-    cut us off, and each record is given up by its number until the producer takes records again. What is
-    given up is counted by session and sequence; ``on_outage_end(shed)`` tells the sum once per outage.
+    cut us off, and each record is given up by its number until the producer takes records again and one was
+    delivered: a breaker that lets a few through to try has not ended the outage. What is given up is counted
+    by session and sequence; ``on_outage_end(shed)`` tells the sum once per outage.
     A record that no producer will ever take (it cannot be encoded, it is too large) is given up at once, alone,
     and told by ``on_rejected``.
     """
@@ -62,12 +63,13 @@ class RecordPump:
         self._since_s: float | None = None
         self._shedding = False
         self._shed_in_outage = 0
+        self._delivered_before = 0
         self.blanks: dict[str, Blanks] = {}
         """By symbol, what its projection leaves out."""
 
     @property
     def holding(self) -> bool:
-        """Whether records wait for the producer."""
+        """Whether the producer takes no records: they wait here, or are given up."""
         return self._since_s is not None
 
     @property
@@ -124,6 +126,7 @@ class RecordPump:
 
     def _begin_outage(self, error: GatewayError) -> None:
         self._since_s = -1.0
+        self._delivered_before = self._accounting.delivered
         self._valve.pause_reading()
         self._on_outage(error)
 
@@ -155,19 +158,21 @@ class RecordPump:
 
     def _try_or_shed(self, records: Sequence[Record]) -> None:
         """While shedding, the records themselves find out whether the producer takes some again."""
-        for index, record in enumerate(records):
+        taken = False
+        for record in records:
             try:
                 self._publish(record, self._on_delivery)
             except GatewayError as exc:
                 if _is_for_good(exc):
                     self._reject(record, exc)
-                else:
-                    self._shed(record)
+                    continue
+                self._shed(record)
+                taken = False
             else:
                 self._accounting.produced += 1
-                self._end_outage()
-                self.take(records[index + 1 :])
-                return
+                taken = True
+        if taken and self._accounting.delivered > self._delivered_before:
+            self._end_outage()
 
     def _shed_held(self) -> None:
         while self._held:

@@ -6,13 +6,12 @@ from typing import Protocol
 import msgspec
 
 from application.accounting import StreamAccounting
-from application.ports import Clock, Connector, RecordSink
+from application.ports import BookSnapshots, Clock, ConnectBudgets, Connector, RecordSink
 from application.record_pump import RecordPump, shed_error
 from application.reporting import ErrorReporter
 from application.stream_connection import StreamConnection
-from core.connect_budget import ConnectBudget
 from core.errors import ErrorCode, ExchangeError, GatewayError
-from core.exchanges.base import ExchangeProfile
+from core.exchanges.base import BookSettings, ExchangeProfile
 from core.identity import ConnectionScopeDomain, RequestType
 from core.liveness import LivenessSettings
 from core.projection import blanks
@@ -34,8 +33,12 @@ class StreamParts(msgspec.Struct, frozen=True):
     backoff: Callable[[], Iterator[float]]
     liveness: LivenessSettings
     hold_max_s: float
-    url_of: Callable[[ExchangeProfile], str]
+    url_of: Callable[[ExchangeProfile, RequestType], str]
+    budgets: ConnectBudgets
+    snapshots: BookSnapshots
+    books: BookSettings
     instance: str
+    exact_numbers: bool = False
 
 
 class StreamOwner(Protocol):
@@ -63,14 +66,12 @@ class Stream:
         profile: ExchangeProfile,
         parts: StreamParts,
         owner: StreamOwner,
-        budget: ConnectBudget,
     ) -> None:
         self.scope = scope
         self.accounting = StreamAccounting(parts.clock.epoch_us())
         self._profile = profile
         self._parts = parts
         self._owner = owner
-        self._budget = budget
         self._settings: StreamSettings | None = None
         self._connections: list[StreamConnection] = []
         self._closing: list[StreamConnection] = []
@@ -179,9 +180,10 @@ class Stream:
         """Pass on."""
         self._owner.on_refused(self.scope, tuple(symbols), error)
 
-    def on_problem(self, error: GatewayError) -> None:
+    def on_problem(self, error: GatewayError, symbol: str | None = None) -> None:
         """Report it."""
-        self._parts.reporter.report(error, self.scope)
+        scope = self.scope if symbol is None else self.scope.with_symbol(symbol)
+        self._parts.reporter.report(error, scope)
 
     def on_unparsed(self, reason: str, frame: bytes) -> None:
         """A bounded sample goes to ``ws.dlq``; the session counts them all."""
@@ -205,7 +207,7 @@ class Stream:
     def _url(self) -> str:
         if self._settings is not None and self._settings.url is not None:
             return self._settings.url
-        return self._parts.url_of(self._profile)
+        return self._parts.url_of(self._profile, RequestType(self.scope.request_type))
 
     def _new_connection(self) -> StreamConnection:
         parts = self._parts
@@ -218,12 +220,15 @@ class Stream:
             clock=parts.clock,
             new_session_id=parts.new_session_id,
             backoff=parts.backoff,
-            budget=self._budget,
+            budgets=parts.budgets,
+            snapshots=parts.snapshots,
+            books=parts.books,
             liveness=parts.liveness,
             accounting=self.accounting,
             pump=self._pump,
             events=self,
             may_publish=self._owner.may_publish,
+            exact_numbers=parts.exact_numbers,
         )
 
     def _on_rejected(self, error: GatewayError) -> None:

@@ -1,19 +1,38 @@
 """One connection of a stream: connect, pump the session, reconnect; its symbols may change at any time."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import structlog
 
 from application.accounting import StreamAccounting
-from application.ports import Clock, Connection, ConnectionEnd, Connector
+from application.ports import (
+    BookSnapshots,
+    Clock,
+    ConnectBudgets,
+    Connection,
+    ConnectionEnd,
+    Connector,
+)
 from application.record_pump import RecordPump
-from core.connect_budget import ConnectBudget
+from core.channel_liveness import ChannelPulse
+from core.connect_refusals import wait_after_refusal
 from core.errors import ConnectFailedError, ErrorCode, ExchangeError, GatewayError, StreamStaleError
-from core.exchanges.base import Complaint, Confirmed, ExchangeProfile, Refused, Unparsed
+from core.exchanges.base import (
+    BookSettings,
+    Complaint,
+    Confirmed,
+    ExchangeProfile,
+    Refused,
+    SnapshotWanted,
+    SymbolBroken,
+    SymbolWhole,
+    Unparsed,
+)
 from core.identity import ConnectionScopeDomain, RequestType, Symbol
 from core.liveness import LivenessSettings
+from core.records import Record
 from core.session import Stale, StreamSession
 from core.streams import StreamSettings
 
@@ -35,8 +54,8 @@ class ConnectionEvents(Protocol):
         """The exchange will not stream these."""
         ...
 
-    def on_problem(self, error: GatewayError) -> None:
-        """One problem of the connection, once per outage."""
+    def on_problem(self, error: GatewayError, symbol: str | None = None) -> None:
+        """One problem of the connection, once per outage; or of one symbol, once per incident."""
         ...
 
     def on_unparsed(self, reason: str, frame: bytes) -> None:
@@ -58,12 +77,15 @@ class StreamConnection:
         clock: Clock,
         new_session_id: Callable[[], int],
         backoff: Callable[[], Iterator[float]],
-        budget: ConnectBudget,
+        budgets: ConnectBudgets,
+        snapshots: BookSnapshots,
+        books: BookSettings,
         liveness: LivenessSettings,
         accounting: StreamAccounting,
         pump: RecordPump,
         events: ConnectionEvents,
         may_publish: Callable[[int], bool],
+        exact_numbers: bool = False,
     ) -> None:
         self._scope = scope
         self._profile = profile
@@ -73,15 +95,23 @@ class StreamConnection:
         self._clock = clock
         self._new_session_id = new_session_id
         self._backoff = backoff
-        self._budget = budget
+        self._budgets = budgets
+        self._snapshots = snapshots
+        self._books = books
+        self._channels = ChannelPulse()
+        self._fetching: set[asyncio.Task[None]] = set()
+        self._fetch_failing = False
+        self._refusals = 0
         self._liveness = liveness
         self._accounting = accounting
         self._pump = pump
         self._events = events
         self._may_publish = may_publish
+        self._exact_numbers = exact_numbers
         self._wanted: dict[str, None] = {}
         self._session: StreamSession | None = None
         self._connection: Connection | None = None
+        self._connecting: asyncio.Future[Connection] | None = None
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._giving_up: ExchangeError | None = None
@@ -130,8 +160,7 @@ class StreamConnection:
             self._session.unsubscribe(removed, self._clock.monotonic_s())
             self._act()
         if not self._wanted:
-            self._ending = True
-            self._wake.set()
+            self._begin_end()
 
     def pause_reading(self) -> None:
         """Stop taking bytes from the socket."""
@@ -145,11 +174,10 @@ class StreamConnection:
 
     def end(self) -> None:
         """Take no frame from here on, and close; ``ended`` waits for it."""
-        self._ending = True
         session = self._session
         if session is not None:
             session.unsubscribe(session.active_symbols, self._clock.monotonic_s())
-        self._wake.set()
+        self._begin_end()
 
     @property
     def finished(self) -> bool:
@@ -160,6 +188,13 @@ class StreamConnection:
         """Wait until the socket is closed."""
         if self._task is not None:
             await asyncio.wait([self._task])
+
+    def _begin_end(self) -> None:
+        """An attempt to connect is not waited for: who takes over from here may wait for this end."""
+        self._ending = True
+        self._wake.set()
+        if self._connecting is not None:
+            self._connecting.cancel()
 
     # -- the transport's callback ------------------------------------------------------------------
 
@@ -184,13 +219,19 @@ class StreamConnection:
     async def _run(self) -> None:
         waits = self._backoff()
         while not self._ending:
-            await self._pause(self._budget.reserve(self._clock.monotonic_s()))
+            limits = self._profile.limits
+            await self._pause(
+                await self._budgets.reserve(
+                    self._profile.exchange, limits.max_connects, limits.connect_window_s
+                )
+            )
             if self._ending:
                 break
             started_s = self._clock.monotonic_s()
             try:
                 await self._one_connection()
             except ExchangeError as exc:
+                await self._respect(exc)
                 self._begin_outage(exc)
             if self._ending:
                 break
@@ -208,18 +249,22 @@ class StreamConnection:
             now_s=now_s,
             liveness=self._liveness,
             socket_params=self._socket_params,
+            books=self._books,
+            channels=self._channels,
+            exact=self._exact_numbers,
         )
         self._giving_up = None
         self._session = session
         self._accounting.attach(session)
         try:
-            connection = await self._connector.connect(
-                self._url, self, max_frame_bytes=self._profile.limits.max_frame_bytes
-            )
+            connection = await self._connect()
+            if connection is None:
+                return
             self._connection = connection
             try:
                 if self._pump.reading_paused:
                     connection.pause_reading()
+                self._refusals = 0
                 self.connected_at_ms = self._clock.epoch_us() // 1000
                 _log.info("connected", scope=self._scope.key, session_id=session.session_id, url=self._url)
                 session.subscribe(map(Symbol.parse, self._wanted), self._clock.monotonic_s())
@@ -231,7 +276,22 @@ class StreamConnection:
                 await connection.close()
         finally:
             self._session = None
+            for fetch in self._fetching:
+                fetch.cancel()
             self._accounting.detach(session)
+
+    async def _connect(self) -> Connection | None:
+        """Open the WebSocket; None when the end came first."""
+        opening = self._connector.connect(self._url, self, max_frame_bytes=self._profile.limits.max_frame_bytes)
+        self._connecting = asyncio.ensure_future(opening)
+        try:
+            return await self._connecting
+        except asyncio.CancelledError:
+            if self._ending and self._connecting.cancelled():
+                return None
+            raise
+        finally:
+            self._connecting = None
 
     async def _stay(self, session: StreamSession, connection: Connection) -> None:
         closed = asyncio.ensure_future(connection.closed())
@@ -239,7 +299,9 @@ class StreamConnection:
             while not self._ending:
                 now_s = self._clock.monotonic_s()
                 if not self._pump.reading_paused:
-                    session.on_time(now_s)
+                    now_us = self._clock.epoch_us()
+                    session.on_time(now_s, now_us)
+                    self._take(session.take_records(), now_us)
                     self._act()
                 if self._giving_up is not None:
                     raise self._giving_up
@@ -282,12 +344,62 @@ class StreamConnection:
                     self._events.on_problem(ExchangeError(message, code=code))
                 case Unparsed(reason, frame):
                     self._events.on_unparsed(reason, frame)
-                case Stale(silent_s):
+                case SymbolBroken(symbol, code, message):
+                    self._events.on_problem(ExchangeError(message, code=code), symbol)
+                case SymbolWhole(symbol, attempts):
+                    _log.info("symbol whole again", scope=self._scope.key, symbol=symbol, attempts=attempts)
+                case SnapshotWanted(symbol, path):
+                    fetch = asyncio.create_task(self._fetch(session, symbol, path))
+                    self._fetching.add(fetch)
+                    fetch.add_done_callback(self._fetching.discard)
+                case Stale(silent_s, data_only):
+                    what = "no data, though it answers," if data_only else "nothing"
+                    asked = "" if data_only else ", also when asked"
                     self._giving_up = StreamStaleError(
-                        f"{self._profile.exchange} sent nothing for {silent_s:g} s on {self._scope.key}, "
-                        "also when asked; reconnecting"
+                        f"{self._profile.exchange} sent {what} for {silent_s:g} s on {self._scope.key}{asked}; "
+                        "reconnecting"
                     )
                     self._wake.set()
+
+    def _take(self, records: Sequence[Record], received_us: int) -> None:
+        """Publish what did not come of a frame."""
+        if not records or self._ending or not self._may_publish(received_us):
+            return
+        minutes = self._accounting.minutes
+        if received_us >= minutes.minute_end_us:
+            minutes.roll(received_us)
+        self._pump.take(records)
+
+    async def _fetch(self, session: StreamSession, symbol: str, path: str) -> None:
+        """Get one book by REST and give it to the session that wanted it, if that is still there."""
+        try:
+            body = await self._snapshots.fetch(self._profile.exchange, path)
+        except GatewayError as exc:
+            session.snapshot_failed(symbol)
+            _log.warning("no snapshot", scope=self._scope.key, symbol=symbol, reason=exc.message)
+            if not self._fetch_failing:
+                self._fetch_failing = True
+                self._events.on_problem(exc, symbol)
+            return
+        self._fetch_failing = False
+        if session is self._session:
+            received_us = self._clock.epoch_us()
+            self._take(session.snapshot(symbol, body, received_us), received_us)
+            self._act()
+
+    async def _respect(self, error: ExchangeError) -> None:
+        """An exchange that refuses connections is left alone for a while, by all instances of this address."""
+        if not isinstance(error, ConnectFailedError):
+            return
+        wait_s = wait_after_refusal(error.status, error.retry_after_s, self._refusals)
+        if wait_s is None:
+            return
+        self._refusals += 1
+        limits, exchange = self._profile.limits, self._profile.exchange
+        _log.warning(
+            "connections refused", scope=self._scope.key, status=error.status, again_in_s=round(wait_s)
+        )
+        await self._budgets.hold_off(exchange, limits.max_connects, limits.connect_window_s, wait_s)
 
     def _begin_outage(self, error: ExchangeError) -> None:
         """One report per outage, not per attempt."""

@@ -37,6 +37,7 @@ class Upkeep:
         self._clock = clock
         self._topic = prefix + METRICS_TOPIC
         self._known_specs: set[str] = set()
+        self._ended: list[Stream] = []
         self._sending = asyncio.Lock()
         """What is taken for one event must be settled before more is taken, or it would be counted twice."""
 
@@ -53,8 +54,7 @@ class Upkeep:
             for stream in list(self._orchestrator.streams.values()):
                 stream.accounting.minutes.roll(self._clock.epoch_us())
                 await self._send(stream)
-            for stream in self._orchestrator.take_ended():
-                await self._send(stream, last=True)
+            await self._send_last()
 
     async def specs_forever(self) -> None:
         """Connection specs, renewed well before their time to live ends."""
@@ -73,24 +73,32 @@ class Upkeep:
 
     async def finish(self) -> None:
         """Send what every stream has counted so far, running minute included."""
-        streams = [*self._orchestrator.streams.values(), *self._orchestrator.take_ended()]
-        for stream in streams:
+        for stream in list(self._orchestrator.streams.values()):
             await self._send(stream, last=True)
+        await self._send_last()
         for key in self._known_specs:
             await self._specs.remove_connection_spec(ConnectionScopeDomain.parse(key))
 
     def _changing(self) -> bool:
         return self._known_specs != set(self._orchestrator.streams)
 
-    async def _send(self, stream: Stream, *, last: bool = False) -> None:
-        async with self._sending:
-            await self._send_taken(stream, last=last)
+    async def _send_last(self) -> None:
+        """The last report of every stream that ended; one that Kafka does not take now is tried again."""
+        self._ended += self._orchestrator.take_ended()
+        for stream in list(self._ended):
+            if await self._send(stream, last=True) and stream in self._ended:
+                self._ended.remove(stream)
 
-    async def _send_taken(self, stream: Stream, *, last: bool) -> None:
+    async def _send(self, stream: Stream, *, last: bool = False) -> bool:
+        """Report what is due; True when nothing is left."""
+        async with self._sending:
+            return await self._send_taken(stream, last=last)
+
+    async def _send_taken(self, stream: Stream, *, last: bool) -> bool:
         accounting = stream.accounting
         event = accounting.take_event(current=last)
         if event is None:
-            return
+            return True
         scope = stream.scope
         message: Mapping[str, Any] = {
             "region": scope.region,
@@ -102,6 +110,7 @@ class Upkeep:
             delivered = await self._metrics.send_and_wait(self._topic, message, scope.key)
         except Exception as exc:  # noqa: BLE001 - a user's own producer may raise anything
             _log.error("metrics not sent", scope=scope.key, reason=str(exc))
-            return
+            return False
         if delivered:
             accounting.event_delivered()
+        return delivered

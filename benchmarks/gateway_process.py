@@ -83,6 +83,10 @@ class GatewayProcess:
         streams: list[dict[str, Any]] = self._http.get("/streams").json()
         return streams
 
+    def stream(self, kind: str) -> dict[str, Any]:
+        """The figures of the one stream of ``kind``."""
+        return next(stream for stream in self.streams() if stream["request_type"] == kind)
+
     def total(self, name: str) -> int:
         """One figure summed over the streams."""
         return int(sum(stream[name] for stream in self.streams()))

@@ -24,7 +24,7 @@ Every error says by ``retriable`` whether the same call may succeed later, so no
 """
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class ErrorDomain(StrEnum):
@@ -113,11 +113,21 @@ class ExchangeError(GatewayError):
 
 
 class ConnectFailedError(ExchangeError):
-    """The WebSocket could not be opened, or was closed by the other side."""
+    """The WebSocket could not be opened, or was closed by the other side; or a REST request failed.
+
+    ``status`` is the HTTP status of a refusal, ``retry_after_s`` what the exchange asked for with it.
+    """
 
     code = ErrorCode.CONNECT_FAILED
     domain = ErrorDomain.CONNECTION
     retriable = True
+
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after_s: float | None = None, **rest: Any
+    ) -> None:
+        super().__init__(message, **rest)
+        self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class SubscribeRejectedError(ExchangeError):

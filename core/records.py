@@ -3,9 +3,11 @@
 Prices and quantities are doubles, ``exchange_ts_ms`` is epoch milliseconds or None where the exchange
 sends none, ``received_ts_us`` is epoch microseconds at the frame's arrival. ``session_id`` names the
 connection, ``sequence`` counts 1, 2, 3 … per symbol within it. What an exchange did not send is None,
-never 0.
+never 0. ``price_exact`` and ``quantity_exact`` are filled only when exact numbers are asked for
+(``core.exact_numbers``).
 """
 
+from decimal import Decimal
 from enum import StrEnum
 
 import msgspec
@@ -59,6 +61,7 @@ class Ticker(msgspec.Struct, frozen=True, gc=False):
     ask: float | None = None
     ask_quantity: float | None = None
     stream_type: StreamType = StreamType.UNKNOWN
+    price_exact: Decimal | None = None
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False):
@@ -76,6 +79,8 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
     quantity: float
     side: Side = Side.UNKNOWN
     trade_id: str | None = None
+    price_exact: Decimal | None = None
+    quantity_exact: Decimal | None = None
 
 
 class Level(msgspec.Struct, frozen=True, gc=False):

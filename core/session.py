@@ -14,6 +14,7 @@ import msgspec
 
 from core.channel_liveness import ChannelBeats, ChannelPulse
 from core.errors import ErrorCode, PayloadError
+from core.exact_numbers import with_exact
 from core.exchanges.base import (
     BookSettings,
     Confirmed,
@@ -31,7 +32,7 @@ from core.exchanges.base import (
 )
 from core.identity import RequestType, Symbol
 from core.liveness import Liveness, LivenessSettings, Pulse
-from core.records import Record
+from core.records import OrderBook, Record
 
 _SAMPLE_BYTES = 16 * 1024
 _MAX_SAMPLES = 16
@@ -70,6 +71,7 @@ class StreamSession:
         liveness: LivenessSettings | None = None,
         socket_params: object | None = None,
         accept_all: bool = False,
+        exact: bool = False,
         books: BookSettings | None = None,
         channels: ChannelPulse | None = None,
     ) -> None:
@@ -78,6 +80,7 @@ class StreamSession:
         ``accept_all`` is for replays, which subscribe to nothing: data of any symbol and request type becomes
         records. Without it, what was not asked for (or no longer is) is counted as ignored. ``channels`` has
         learned how often data comes, and goes on from one session to the next; None: that is not watched.
+        ``exact`` fills the exact numbers of tickers and trades, at the price of reading their frames twice.
         """
         self.profile = profile
         self.request_type = request_type
@@ -89,6 +92,8 @@ class StreamSession:
         self._liveness = Liveness(self._liveness_settings, now_s)
         self._dialect: Dialect = profile.dialect(request_type, session_id)
         self._dialect.accept_all = accept_all
+        self._dialect.books.unattended = accept_all
+        self._exact = exact
         if books is not None:
             self._dialect.books.settings = books
         self._channels = channels
@@ -144,7 +149,7 @@ class StreamSession:
         if not added:
             return
         if self._socket_params is None:
-            self._enqueue(self._dialect.subscribe(added, self._active()), now_s, added)
+            self._ask(added, now_s)
         elif not self._socket_params_sent:
             self._socket_params_sent = True
             self._enqueue([msgspec.json.encode(self._socket_params).decode()], now_s, added)
@@ -164,7 +169,7 @@ class StreamSession:
                 self._dialect.books.forget(track)
                 removed.append(track)
         if removed and self._socket_params is None:
-            self._enqueue(self._dialect.unsubscribe(removed, self._active()), now_s)
+            self._give_up(removed, self._active(), now_s)
         self._collect()
 
     def receive(self, frame: str | bytes, received_us: int) -> Sequence[Record]:
@@ -181,6 +186,8 @@ class StreamSession:
         except (msgspec.MsgspecError, PayloadError, UnicodeError, RecursionError) as exc:
             self._not_parsed(frame, exc)
             return ()
+        if self._exact and records:
+            records = self._exactly(records, frame)
         if self._unconfirmed and records:
             self._confirm(records)
         if dialect.notices or dialect.outbox:
@@ -255,6 +262,14 @@ class StreamSession:
         self._samples = 0
         self.pending = bool(self._outbox)
         return taken
+
+    def _exactly(self, records: Sequence[Record], frame: str | bytes) -> Sequence[Record]:
+        if isinstance(records[0], OrderBook):
+            return records
+        try:
+            return with_exact(records, self._dialect.exact_numbers(frame))
+        except msgspec.MsgspecError:
+            return records  # their sequence numbers are given out, and the doubles are right
 
     def take_records(self) -> Sequence[Record]:
         """The records that came of time instead of frames: books published whole."""
@@ -396,8 +411,20 @@ class StreamSession:
             return
         renewed = {track.exchange_symbol for track in tracks}
         others = [track for track in self._active() if track.exchange_symbol not in renewed]
-        self._enqueue(self._dialect.unsubscribe(tracks, others), now_s)
-        self._enqueue(self._dialect.subscribe(tracks, self._active()), now_s)
+        self._give_up(tracks, others, now_s)
+        self._ask(tracks, now_s)
+
+    def _ask(self, added: Sequence[SymbolTrack], now_s: float) -> None:
+        """Subscribe, no more symbols a message than the exchange takes."""
+        active, most = self._active(), self.profile.limits.max_symbols_per_message
+        for start in range(0, len(added), most):
+            part = added[start : start + most]
+            self._enqueue(self._dialect.subscribe(part, active), now_s, part)
+
+    def _give_up(self, removed: Sequence[SymbolTrack], active: Sequence[SymbolTrack], now_s: float) -> None:
+        most = self.profile.limits.max_symbols_per_message
+        for start in range(0, len(removed), most):
+            self._enqueue(self._dialect.unsubscribe(removed[start : start + most], active), now_s)
 
     def _excuse(self, now_s: float) -> None:
         """Time in which nobody served this session does not count against the exchange.

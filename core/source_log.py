@@ -183,14 +183,20 @@ def _fit(
 
     From one record to the next, frames and sequences have to advance by the same number. Where they do not,
     more frames than sequences were lost on the way in, and a record whose time is not ahead was invented.
-    Sequences the topic lacks before its first record and behind its last stand for frames there.
+    Sequences the topic lacks before its first record and behind its last stand for frames there. Order books
+    without an exchange time are no frames: the gateway publishes the books it keeps.
     """
-    matched = lost = 0
+    matched = lost = own = 0
+    orderbook = track.scope.endswith("|orderbook")
     invented: list[int | None] = []
     previous: int | None = None
     first_at, at = 0, start - 1
     for sequence, ts in records:
-        step = 1 if previous is None else sequence - previous
+        if ts is None and orderbook:
+            own += 1
+            continue
+        step = 1 if previous is None else max(1, sequence - previous - own)
+        own = 0
         there = at + step
         if ts is not None and not (there < len(sent) and sent[there] == ts):
             there = bisect_left(sent, ts, at + 1)

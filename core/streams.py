@@ -200,6 +200,14 @@ def scope_of_key(key: str) -> ConnectionScopeDomain:
 # -- the fold ------------------------------------------------------------------------------------------
 
 
+class Passed(msgspec.Struct, frozen=True):
+    """A command on a symbol (None: a stop of the stream) without an outcome yet, after which came another."""
+
+    symbol: str | None
+    command: Subscription | Ending
+    offset: int
+
+
 class _SymbolState(msgspec.Struct):
     """What the log says of one symbol: the latest fact of each kind, with its offset."""
 
@@ -210,6 +218,7 @@ class _SymbolState(msgspec.Struct):
     settled_at: int = -1
     refused_at: int = -1
     refusal: str | None = None
+    unsettled: list[Passed] = []
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -229,7 +238,11 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 class DesiredStream(msgspec.Struct, frozen=True):
-    """What one scope should run now. ``displaced`` are symbols that a ``socket_params`` stream cannot take."""
+    """What one scope should run now.
+
+    ``displaced`` are symbols that a ``socket_params`` stream cannot take, ``passed`` are commands that change
+    nothing any more and are still owed their outcome, as far as the log has kept them.
+    """
 
     scope: ConnectionScopeDomain
     symbols: dict[str, Wanted]
@@ -237,6 +250,7 @@ class DesiredStream(msgspec.Struct, frozen=True):
     settings: StreamSettings | None
     displaced: dict[str, Wanted]
     stop_due: Ended | None = None
+    passed: tuple[Passed, ...] = ()
 
 
 class ScopeFold:
@@ -250,6 +264,8 @@ class ScopeFold:
         self._stop: Ending | None = None
         self._stop_at = -1
         self._stop_settled_at = -1
+        self._stop_ended_any = False
+        self._passed_stops: list[Passed] = []
 
     def apply(self, fact: Fact, offset: int) -> None:
         """Take in one fact; facts with offsets already seen change nothing that matters."""
@@ -257,18 +273,30 @@ class ScopeFold:
             case SubscribeFact():
                 state = self._state(fact.scope)
                 state.subscription, state.subscribed_at = fact.subscription, offset
+                self._owe(state, fact.scope, fact.subscription, offset)
             case EndFact():
                 state = self._state(fact.scope)
                 state.ending, state.ended_at = fact.ending, offset
+                if fact.ending is not None:
+                    self._owe(state, fact.scope, fact.ending, offset)
             case SettingsFact():
                 self._settings, self._settings_at = fact.settings, offset
             case StopFact():
+                if self._stop is not None and not self._stop_ended_any and self._due_stop() is not None:
+                    self._passed_stops.append(Passed(None, self._stop, self._stop_at))
+                self._stop_ended_any = False
+                for name, state in self._symbols.items():
+                    if state.subscribed_at > max(self._stop_at, state.ended_at, state.refused_at):
+                        self._owe(state, fact.scope.with_symbol(name), fact.ending, offset)
+                        self._stop_ended_any = True
                 self._stop, self._stop_at = fact.ending, offset
             case OutcomeFact() if fact.scope.symbol is None:
-                self._stop_settled_at = max(self._stop_settled_at, fact.outcome.offset)
+                settled_at = self._stop_settled_at = max(self._stop_settled_at, fact.outcome.offset)
+                self._passed_stops = [owed for owed in self._passed_stops if owed.offset > settled_at]
             case OutcomeFact():
                 state = self._state(fact.scope)
                 state.settled_at = max(state.settled_at, fact.outcome.offset)
+                state.unsettled = [owed for owed in state.unsettled if owed.offset > state.settled_at]
                 if fact.outcome.refused:
                     state.refused_at = max(state.refused_at, fact.outcome.offset)
                     state.refusal = fact.outcome.reason
@@ -280,16 +308,19 @@ class ScopeFold:
         symbols: dict[str, Wanted] = {}
         displaced: dict[str, Wanted] = {}
         ended: list[Ended] = []
+        passed = list(self._passed_stops)
         for name, state in self._symbols.items():
             floor = max(self._stop_at, state.ended_at, state.refused_at)
             if state.subscription is not None and state.subscribed_at > floor:
                 wanted = Wanted(state.subscription, state.subscribed_at, state.subscribed_at > state.settled_at)
                 fits = takes_all or (settings is not None and name in settings.symbols)
                 (symbols if fits else displaced)[name] = wanted
+                passed.extend(owed for owed in state.unsettled if owed.offset != wanted.offset)
                 continue
             end = self._due_ending(name, state)
             if end is not None:
                 ended.append(end)
+            passed.extend(owed for owed in state.unsettled if end is None or owed.offset != end.offset)
         return DesiredStream(
             self.scope,
             symbols,
@@ -297,6 +328,7 @@ class ScopeFold:
             settings,
             displaced,
             self._due_stop(),
+            tuple(sorted(passed, key=lambda owed: owed.offset)),
         )
 
     def latest_offset(self, symbol: str) -> int:
@@ -314,6 +346,12 @@ class ScopeFold:
         if ran and not end_is_settled and self._stop is not None and self._stop_at > state.subscribed_at:
             return Ended(name, self._stop, self._stop_at)
         return None
+
+    def _owe(
+        self, state: _SymbolState, scope: ConnectionScopeDomain, command: Subscription | Ending, offset: int
+    ) -> None:
+        if offset > state.settled_at:
+            state.unsettled.append(Passed(scope.symbol, command, offset))
 
     def _due_stop(self) -> Ended | None:
         if self._stop is None or self._stop_at <= self._stop_settled_at:

@@ -7,6 +7,7 @@ from infra.commandline import (
     demo,
     disconnect,
     doctor,
+    replay,
     run,
     schemas,
     services,
@@ -30,7 +31,20 @@ def _gateway() -> None:
     """Crypto-exchange WebSockets into Kafka."""
 
 
-for command in (demo, run, services, connect, disconnect, tail, streams, verify, simulate, schemas, doctor):
+for command in (
+    demo,
+    run,
+    services,
+    connect,
+    disconnect,
+    tail,
+    streams,
+    verify,
+    simulate,
+    replay,
+    schemas,
+    doctor,
+):
     command.register(app)
 
 

@@ -6,6 +6,7 @@ provider starts is stopped by ``await close_container(container)``.
 """
 
 import random
+import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, cast
 
@@ -15,17 +16,28 @@ from dependency_injector import containers, providers
 from application.backpressure import BACKPRESSURE_TOPIC, BackpressureWatch
 from application.orchestrator import StreamOrchestrator
 from application.outcomes import OutcomeWriter
-from application.ports import AtomicWriter, Clock, ConnectionSpecStore, Connector, EventProducer, RecordSink
+from application.ports import (
+    AtomicWriter,
+    BookSnapshots,
+    Clock,
+    ConnectBudgets,
+    ConnectionSpecStore,
+    Connector,
+    EventProducer,
+    RecordSink,
+)
 from application.reporting import DLQ_TOPIC, ERROR_TOPIC, ErrorReporter
 from application.stream import StreamParts
 from application.upkeep import Upkeep
 from core.backoff import full_jitter
-from core.exchanges.base import ExchangeProfile
+from core.exchanges.base import BookSettings, ExchangeProfile
 from core.exchanges.table import PROFILES
+from core.identity import RequestType
 from core.liveness import LivenessSettings
 from core.session_id import SessionIds
 from infra.cache.cache_client import RedisConnectionManager
 from infra.cache.cache_store import BreakerStateCache, WebsocketConnectionCache
+from infra.cache.connect_budgets import SharedConnectBudgets
 from infra.clock import SystemClock
 from infra.lifecycle import Lifecycle
 from infra.messaging.avro.prepared_codec import PreparedCodec
@@ -47,6 +59,7 @@ from infra.messaging.connect.producer_client import (
 )
 from infra.messaging.streams.desired_state_consumer import DesiredStateConsumer
 from infra.messaging.topics import EmbeddedTopicAdmin, TopicAdmin, Topics
+from infra.rest.book_snapshots import RestAddress, RestBookSnapshots
 from infra.settings import Settings, default_instance_id, load_settings
 from infra.websocket.connector import WebsocketsConnector
 
@@ -139,6 +152,7 @@ async def _realtime_producer(
         return _awaited_sink(settings, lifecycle, data, encode=codec.encode)
     producer = RealtimeDataProducer(codec=codec, producer=data, settings=settings)
     await producer.start_producer()
+    lifecycle.add("realtime producer", producer.stop_producer)
     return producer
 
 
@@ -260,6 +274,8 @@ def _outcomes(writer_for: Callable[..., AtomicWriter], clock: Clock, settings: S
 def _stream_parts(
     settings: Settings,
     connector: Connector,
+    snapshots: BookSnapshots,
+    budgets: ConnectBudgets,
     sink: RecordSink,
     reporter: ErrorReporter,
     clock: Clock,
@@ -268,8 +284,8 @@ def _stream_parts(
     gateway = settings.gateway
     ids = SessionIds(instance)
 
-    def url_of(profile: ExchangeProfile) -> str:
-        return gateway.exchange_urls.get(profile.exchange.value, profile.url)
+    def url_of(profile: ExchangeProfile, request_type: RequestType) -> str:
+        return profile.url_for(request_type, gateway.exchange_urls.get(profile.exchange.value))
 
     return StreamParts(
         connector=connector,
@@ -281,8 +297,30 @@ def _stream_parts(
         liveness=LivenessSettings(probe_after_s=gateway.probe_after_s, stale_after_s=gateway.stale_after_s),
         hold_max_s=gateway.hold_max_s,
         url_of=url_of,
+        budgets=budgets,
+        snapshots=snapshots,
+        books=BookSettings(depth=gateway.book_depth, snapshot_every_s=gateway.book_snapshot_s),
         instance=instance,
+        exact_numbers=gateway.numbers == "exact",
     )
+
+
+def _book_snapshots(settings: Settings, lifecycle: Lifecycle) -> RestBookSnapshots:
+    addresses = {
+        exchange.value: RestAddress(url, profile.rest_limit)
+        for exchange, profile in PROFILES.items()
+        if (url := settings.gateway.rest_url(exchange.value, profile.rest_url)) is not None
+    }
+    snapshots = RestBookSnapshots(addresses)
+    lifecycle.add("book snapshots", snapshots.close)
+    return snapshots
+
+
+def _connect_budgets(
+    settings: Settings, manager: RedisConnectionManager, instance: str
+) -> SharedConnectBudgets:
+    egress = settings.gateway.egress or socket.gethostname()
+    return SharedConnectBudgets(manager, egress=egress, instance=instance)
 
 
 def _orchestrator(
@@ -358,9 +396,9 @@ def _disconnection_consumer(
 
 
 def _desired_state_consumer(
-    settings: Settings, lifecycle: Lifecycle, orchestrator: StreamOrchestrator
+    settings: Settings, lifecycle: Lifecycle, orchestrator: StreamOrchestrator, topics: Topics
 ) -> DesiredStateConsumer:
-    consumer = DesiredStateConsumer(settings, orchestrator)
+    consumer = DesiredStateConsumer(settings, orchestrator, topics)
     lifecycle.add("desired-state consumer", consumer.stop)
     return consumer
 
@@ -373,8 +411,10 @@ class CacheContainer(containers.DeclarativeContainer):
 
     settings: Any = providers.Dependency()
     lifecycle: Any = providers.Dependency()
+    instance: Any = providers.Dependency()
     manager: Any = AsyncSingleton(_redis, settings, lifecycle)
     connections: Any = AsyncSingleton(WebsocketConnectionCache, manager)
+    connect_budgets: Any = AsyncSingleton(_connect_budgets, settings, manager, instance)
     breakers: Any = AsyncSingleton(BreakerStateCache, manager)
 
 
@@ -420,11 +460,22 @@ class ApplicationLayerContainer(containers.DeclarativeContainer):
     messaging: Any = providers.DependenciesContainer()
     connector: Any = providers.Dependency()
     connections: Any = providers.Dependency()
+    connect_budgets: Any = providers.Dependency()
+    lifecycle: Any = providers.Dependency()
 
+    book_snapshots: Any = AsyncSingleton(_book_snapshots, settings, lifecycle)
     reporter: Any = AsyncSingleton(_reporter, messaging.event_producers, clock, settings)
     outcomes: Any = AsyncSingleton(_outcomes, messaging.writer_for, clock, settings)
     stream_parts: Any = AsyncSingleton(
-        _stream_parts, settings, connector, messaging.record_sink, reporter, clock, instance
+        _stream_parts,
+        settings,
+        connector,
+        book_snapshots,
+        connect_budgets,
+        messaging.record_sink,
+        reporter,
+        clock,
+        instance,
     )
     orchestrator: Any = AsyncSingleton(
         _orchestrator, messaging.writer_for, outcomes, stream_parts, clock, settings
@@ -442,12 +493,15 @@ class ControlContainer(containers.DeclarativeContainer):
     lifecycle: Any = providers.Dependency()
     orchestrator: Any = providers.Dependency()
     writer_for: Any = providers.Dependency()
+    topics: Any = providers.Dependency()
 
     command_consumer: Any = AsyncSingleton(_command_consumer, settings, lifecycle, orchestrator, writer_for)
     disconnection_consumer: Any = AsyncSingleton(
         _disconnection_consumer, settings, lifecycle, orchestrator, writer_for
     )
-    desired_state_consumer: Any = AsyncSingleton(_desired_state_consumer, settings, lifecycle, orchestrator)
+    desired_state_consumer: Any = AsyncSingleton(
+        _desired_state_consumer, settings, lifecycle, orchestrator, topics
+    )
 
 
 class ApplicationContainer(containers.DeclarativeContainer):
@@ -459,7 +513,7 @@ class ApplicationContainer(containers.DeclarativeContainer):
     instance: Any = providers.Singleton(_instance, settings)
     connector: Any = providers.Singleton(WebsocketsConnector)
 
-    cache: Any = providers.Container(CacheContainer, settings=settings, lifecycle=lifecycle)
+    cache: Any = providers.Container(CacheContainer, settings=settings, lifecycle=lifecycle, instance=instance)
     messaging: Any = providers.Container(
         MessagingContainer,
         settings=settings,
@@ -475,6 +529,8 @@ class ApplicationContainer(containers.DeclarativeContainer):
         messaging=messaging,
         connector=connector,
         connections=cache.connections,
+        connect_budgets=cache.connect_budgets,
+        lifecycle=lifecycle,
     )
     control: Any = providers.Container(
         ControlContainer,
@@ -482,6 +538,7 @@ class ApplicationContainer(containers.DeclarativeContainer):
         lifecycle=lifecycle,
         orchestrator=application.orchestrator,
         writer_for=messaging.writer_for,
+        topics=messaging.topics,
     )
 
 

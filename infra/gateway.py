@@ -145,6 +145,7 @@ class Gateway:
 
     async def _until_it_works(self, part: str, address: str, work: Callable[[], Awaitable[Any]]) -> None:
         """Try for as long as the failure may pass; say which address is tried."""
+        _log.info("connecting", part=part, address=address)
         waits = full_jitter(random.uniform, first_s=0.5, max_s=10.0)
         while True:
             try:

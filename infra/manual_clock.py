@@ -31,6 +31,10 @@ class ManualClock:
         heapq.heappush(self._sleepers, (self._elapsed_s + seconds, next(self._numbers), future))
         await future
 
+    def jump(self, seconds: float) -> None:
+        """Move on while nothing runs, as when the process stands still."""
+        self._elapsed_s += seconds
+
     async def advance(self, seconds: float) -> None:
         """Move on, letting everything run that becomes due on the way, and what follows from it."""
         until_s = self._elapsed_s + seconds

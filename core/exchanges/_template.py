@@ -140,16 +140,13 @@ class TemplateDialect(Dialect):
         return "ping"
 
     def _requests(self, op: str, tracks: Sequence[SymbolTrack]) -> list[Outgoing]:
-        channel, most = _CHANNELS[self.request_type], self.profile.limits.max_symbols_per_message
-        messages: list[Outgoing] = []
-        for start in range(0, len(tracks), most):
-            part = tracks[start : start + most]
-            self._last_request_id += 1
-            if op == "subscribe":
-                self._asked[self._last_request_id] = tuple(track.symbol for track in part)
-            args = [f"{channel}:{track.exchange_symbol}" for track in part]
-            messages.append(msgspec.json.encode({"op": op, "args": args, "id": self._last_request_id}).decode())
-        return messages
+        """One message: the session hands in no more than ``limits.max_symbols_per_message`` at once."""
+        self._last_request_id += 1
+        if op == "subscribe":
+            self._asked[self._last_request_id] = tuple(track.symbol for track in tracks)
+        channel = _CHANNELS[self.request_type]
+        args = [f"{channel}:{track.exchange_symbol}" for track in tracks]
+        return [msgspec.json.encode({"op": op, "args": args, "id": self._last_request_id}).decode()]
 
     # Every frame ends in exactly one of: records, self.control(), self.ignore(reason), or an exception
     # (PayloadError, msgspec's). Frames come as bytes or str, also text frames as bytes.

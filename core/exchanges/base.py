@@ -14,6 +14,7 @@ from typing import ClassVar
 import msgspec
 
 from core.errors import PayloadError
+from core.exact_numbers import ExactNumbers
 from core.exchanges.book_keeper import BookKeeper
 from core.exchanges.kept_book import BookSettings, Resync
 from core.exchanges.notices import (
@@ -179,6 +180,14 @@ class Dialect(ABC):
         Raises ``core.errors.PayloadError`` or ``msgspec.MsgspecError`` for a frame that cannot be read; any
         other exception is a defect.
         """
+
+    def exact_numbers(self, frame: str | bytes) -> Sequence[ExactNumbers]:
+        """The exact numbers of a frame that gave tickers or trades, in the order of its records.
+
+        Called after ``receive``, and only when exact numbers are asked for: the frame is read again, as text.
+        None where a dialect does not give them.
+        """
+        return ()
 
     @abstractmethod
     def probe(self) -> Outgoing | None:

@@ -18,12 +18,14 @@ github.com/binance/binance-spot-api-docs.
 """
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
 
 from core.errors import ErrorCode, PayloadError
+from core.exact_numbers import ExactNumbers
 from core.exchanges.base import (
     Complaint,
     Confirmed,
@@ -52,7 +54,6 @@ _STREAM_SUFFIX = {
     RequestType.TRADE: "@trade",
     RequestType.ORDERBOOK: "@depth@100ms",
 }
-_NAMES_PER_REQUEST = 200
 
 # Quote currencies of the spot market, also former ones (recordings); read for symbols written without a dash.
 _STABLE = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USDP", "USDS", "USD1", "XUSD", "DAI", "AEUR", "EURI")
@@ -106,9 +107,13 @@ class _Level(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class _Snapshot(msgspec.Struct, frozen=True, gc=False):
-    last_id: Id = field(name="lastUpdateId")
-    bids: list[_Level]
-    asks: list[_Level]
+    """The answer of REST, or its error."""
+
+    last_id: Id | None = field(name="lastUpdateId", default=None)
+    bids: list[_Level] = []
+    asks: list[_Level] = []
+    code: int = 0
+    msg: str = ""
 
 
 class _Depth(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="depthUpdate"):
@@ -126,6 +131,26 @@ _EVENTS = frozenset({"24hrTicker", "trade", "aggTrade", "depthUpdate"})
 
 class _Combined(msgspec.Struct, frozen=True, gc=False):
     data: _Event
+
+
+class _ExactTicker(msgspec.Struct, frozen=True, tag_field="e", tag="24hrTicker"):
+    price: Decimal = field(name="c")
+
+
+class _ExactTrade(msgspec.Struct, frozen=True, tag_field="e", tag="trade"):
+    price: Decimal = field(name="p")
+    quantity: Decimal = field(name="q")
+
+
+class _ExactAggregateTrade(_ExactTrade, frozen=True, tag_field="e", tag="aggTrade"):
+    pass
+
+
+_ExactEvent = _ExactTicker | _ExactTrade | _ExactAggregateTrade
+
+
+class _ExactCombined(msgspec.Struct, frozen=True):
+    data: _ExactEvent
 
 
 class _EventHead(msgspec.Struct, frozen=True):
@@ -153,9 +178,12 @@ class _Envelope(msgspec.Struct, frozen=True):
 # Not strict, so that numbers written as text are read by the decoder itself.
 _COMBINED: msgspec.json.Decoder[_Combined] = msgspec.json.Decoder(_Combined, strict=False)
 _RAW: msgspec.json.Decoder[_Event] = msgspec.json.Decoder(_Event, strict=False)
+_COMBINED_EXACT: msgspec.json.Decoder[_ExactCombined] = msgspec.json.Decoder(_ExactCombined)
+_RAW_EXACT: msgspec.json.Decoder[_ExactEvent] = msgspec.json.Decoder(_ExactEvent)
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
 _SNAPSHOT: msgspec.json.Decoder[_Snapshot] = msgspec.json.Decoder(_Snapshot, strict=False)
 _MAX_SNAPSHOT_LEVELS = 5000
+_INVALID_SYMBOL = -1121
 
 
 # Records are built by position, in the order of their fields: by name takes four times as long.
@@ -188,20 +216,16 @@ class BinanceDialect(Dialect):
         return msgspec.json.encode(request).decode()
 
     def _requests(self, method: str, tracks: Sequence[SymbolTrack]) -> list[Outgoing]:
+        self._last_request_id += 1
+        if method == "SUBSCRIBE":
+            self._asked[self._last_request_id] = tuple(track.symbol for track in tracks)
         suffix = _STREAM_SUFFIX[self.request_type]
-        messages: list[Outgoing] = []
-        for start in range(0, len(tracks), _NAMES_PER_REQUEST):
-            part = tracks[start : start + _NAMES_PER_REQUEST]
-            self._last_request_id += 1
-            if method == "SUBSCRIBE":
-                self._asked[self._last_request_id] = tuple(track.symbol for track in part)
-            request = {
-                "method": method,
-                "params": [track.exchange_symbol.lower() + suffix for track in part],
-                "id": self._last_request_id,
-            }
-            messages.append(msgspec.json.encode(request).decode())
-        return messages
+        request = {
+            "method": method,
+            "params": [track.exchange_symbol.lower() + suffix for track in tracks],
+            "id": self._last_request_id,
+        }
+        return [msgspec.json.encode(request).decode()]
 
     def receive(self, frame: str | bytes, received_us: int) -> Sequence[Record]:
         """Read one frame; see ``Dialect.receive``."""
@@ -213,6 +237,15 @@ class BinanceDialect(Dialect):
         if isinstance(data, _Ticker):
             return self._ticker(data, received_us)
         return self._trade(data, received_us)
+
+    def exact_numbers(self, frame: str | bytes) -> Sequence[ExactNumbers]:
+        """One ticker or trade a frame, in the wrapper or without."""
+        data: _ExactEvent
+        try:
+            data = _COMBINED_EXACT.decode(frame).data
+        except msgspec.ValidationError:
+            data = _RAW_EXACT.decode(frame)
+        return (ExactNumbers(data.price, data.quantity if isinstance(data, _ExactTrade) else None),)
 
     def _decode(self, frame: str | bytes) -> _Event | None:
         """The frame as an event, or None after it was counted."""
@@ -351,6 +384,12 @@ class BinanceDialect(Dialect):
     def read_snapshot(self, track: SymbolTrack, body: bytes, received_us: int) -> Sequence[Record]:
         """``lastUpdateId`` with the absolute quantities of both sides."""
         data = _SNAPSHOT.decode(body)
+        if data.last_id is None:
+            message = f"Binance: {data.code}: {data.msg[:256]}"
+            if data.code != _INVALID_SYMBOL:
+                raise PayloadError(message)
+            self.notices.append(Refused((track.symbol,), ErrorCode.UNKNOWN_SYMBOL, message))
+            return ()
         return self.books.merge(
             track,
             [Level(level.price, level.quantity) for level in data.bids],
@@ -374,7 +413,7 @@ class Binance(ExchangeProfile):
     # 5 messages a second, in which pings and pongs count: 3 leave room for those.
     limits = ConnectionLimits(
         max_symbols=1024,
-        max_symbols_per_message=_NAMES_PER_REQUEST,
+        max_symbols_per_message=200,
         max_connects=300,
         connect_window_s=300.0,
         max_messages=3,

@@ -46,6 +46,8 @@ class BookKeeper:
         self.depth: int | None = None
         """The depth of the subscription, where the exchange has steps; set by the dialect with ``exact``."""
         self.exact = False
+        self.unattended = False
+        """Nobody repairs what breaks, as in a replay: every break is told, and none is waited for."""
         self._exchange = exchange
         self._region = region
         self._session_id = session_id
@@ -73,7 +75,6 @@ class BookKeeper:
         kept = track.book or self._open(track)
         kept.book.replace(bids, asks)
         kept.last_id = last_id
-        kept.exchange_ts_ms = exchange_ts_ms
         kept.joining = False
         if checksum is None or self._agrees(track, kept, checksum, received_us):
             self._make_whole(track, kept, received_us)
@@ -126,12 +127,11 @@ class BookKeeper:
             else:
                 self._gap(track, kept, follows, at, received_us)
         if not kept.whole:
-            delta = PendingDelta(bids, asks, last_id, follows, exchange_ts_ms)
+            delta = PendingDelta(bids, asks, last_id, follows)
             self._await(track, kept, delta, received_us)
         if valid:
             kept.joining = False
             kept.book.apply(bids, asks)
-            kept.exchange_ts_ms = exchange_ts_ms
             if last_id is not None:
                 kept.last_id = last_id
             if checksum is not None:
@@ -178,14 +178,12 @@ class BookKeeper:
             self._again(kept)
             return ()
         kept.book.replace(bids, asks)
-        kept.exchange_ts_ms = exchange_ts_ms
         for delta in pending:
             kept.book.apply(delta.bids, delta.asks)
-            kept.exchange_ts_ms = delta.exchange_ts_ms
         kept.last_id = pending[-1].last_id if pending else last_id
         kept.joining = not pending
         self._make_whole(track, kept, received_us)
-        return (self._whole_book(track, kept, received_us),)
+        return (self._whole_book(track, kept, received_us, exchange_ts_ms),)
 
     def restate(self, track: SymbolTrack, record: OrderBook) -> OrderBook:
         """For exchanges whose every frame is the whole book: remember it, to be published again when the
@@ -318,7 +316,7 @@ class BookKeeper:
         if received_us - kept.whole_since_us > _SETTLED_US:
             kept.attempts = 0
         if not kept.broken:
-            kept.broken = True
+            kept.broken = not self.unattended
             self._notices.append(SymbolBroken(track.symbol, code, message))
             # An initial snapshot may be under way already: it keeps its turn.
             if not kept.asked:
@@ -338,6 +336,8 @@ class BookKeeper:
         if kept.broken:
             kept.broken = False
             self._notices.append(SymbolWhole(track.symbol, kept.attempts))
+        else:
+            kept.attempts = 0
 
     def _again(self, kept: KeptBook) -> None:
         kept.asked = False
@@ -351,7 +351,10 @@ class BookKeeper:
             return _wait_s(kept.attempts)
         return 0.0 if self._beside or kept.broken else _FIRST_WAIT_S
 
-    def _whole_book(self, track: SymbolTrack, kept: KeptBook, received_us: int) -> OrderBook:
+    def _whole_book(
+        self, track: SymbolTrack, kept: KeptBook, received_us: int, exchange_ts_ms: int | None = None
+    ) -> OrderBook:
+        """The book as it stands; without an exchange time unless a message of the exchange is behind it."""
         track.sequence += 1
         last = kept.record
         depth = kept.book.depth
@@ -360,7 +363,7 @@ class BookKeeper:
             self._region,
             track.symbol,
             track.exchange_symbol,
-            kept.exchange_ts_ms if last is None else last.exchange_ts_ms,
+            exchange_ts_ms,
             received_us,
             self._session_id,
             track.sequence,

@@ -38,7 +38,6 @@ class PendingDelta(msgspec.Struct, frozen=True):
     asks: list[Level]
     last_id: int | None
     follows: int | None
-    exchange_ts_ms: int | None
 
 
 class KeptBook:
@@ -51,8 +50,8 @@ class KeptBook:
     """
 
     __slots__ = (
-        "asked", "attempts", "book", "broken", "due_s", "exchange_ts_ms", "joining", "last_id", "pending",
-        "published_s", "record", "whole", "whole_since_us",
+        "asked", "attempts", "book", "broken", "due_s", "joining", "last_id", "pending", "published_s",
+        "record", "whole", "whole_since_us",
     )  # fmt: skip
 
     def __init__(self, book: Book, max_pending: int) -> None:
@@ -63,7 +62,6 @@ class KeptBook:
         self.asked = False
         self.last_id: int | None = None
         self.pending: deque[PendingDelta] = deque(maxlen=max_pending)
-        self.exchange_ts_ms: int | None = None
         self.attempts = 0
         self.due_s: float | None = None
         self.whole_since_us = -inf

@@ -15,12 +15,14 @@ Written after Upbit's documentation (read 2026-11): "WebSocket 사용 및 에러
 """
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import ClassVar, Literal
 
 import msgspec
 from msgspec import field
 
 from core.errors import ErrorCode, PayloadError
+from core.exact_numbers import ExactNumbers
 from core.exchanges.base import (
     Complaint,
     Confirmed,
@@ -129,6 +131,24 @@ class _ShortOrderBook(msgspec.Struct, frozen=True, gc=False, tag_field="ty", tag
     timestamp: EpochMs | None = field(name="tms", default=None)
 
 
+class _ExactTicker(msgspec.Struct, frozen=True, tag_field="type", tag="ticker"):
+    price: Decimal = field(name="trade_price")
+
+
+class _ExactTrade(msgspec.Struct, frozen=True, tag_field="type", tag="trade"):
+    price: Decimal = field(name="trade_price")
+    quantity: Decimal = field(name="trade_volume")
+
+
+class _ShortExactTicker(_ExactTicker, frozen=True, tag_field="ty", tag="ticker"):
+    price: Decimal = field(name="tp")
+
+
+class _ShortExactTrade(_ExactTrade, frozen=True, tag_field="ty", tag="trade"):
+    price: Decimal = field(name="tp")
+    quantity: Decimal = field(name="tv")
+
+
 class _Error(msgspec.Struct, frozen=True):
     name: str = ""
     message: str = ""
@@ -148,6 +168,10 @@ class _Envelope(msgspec.Struct, frozen=True):
 _LONG: msgspec.json.Decoder[_Ticker | _Trade | _OrderBook] = msgspec.json.Decoder(_Ticker | _Trade | _OrderBook)
 _SHORT: msgspec.json.Decoder[_ShortTicker | _ShortTrade | _ShortOrderBook] = msgspec.json.Decoder(
     _ShortTicker | _ShortTrade | _ShortOrderBook
+)
+_LONG_EXACT: msgspec.json.Decoder[_ExactTicker | _ExactTrade] = msgspec.json.Decoder(_ExactTicker | _ExactTrade)
+_SHORT_EXACT: msgspec.json.Decoder[_ShortExactTicker | _ShortExactTrade] = msgspec.json.Decoder(
+    _ShortExactTicker | _ShortExactTrade
 )
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
 _OUR_TYPES = frozenset({"ticker", "trade", "orderbook"})
@@ -202,6 +226,11 @@ class UpbitDialect(Dialect):
         if isinstance(data, _Trade):
             return self._trade(data, received_us)
         return self._orderbook(data, received_us)
+
+    def exact_numbers(self, frame: str | bytes) -> Sequence[ExactNumbers]:
+        """One ticker or trade a frame; the format is that of the last ``receive``."""
+        data = _SHORT_EXACT.decode(frame) if self._short else _LONG_EXACT.decode(frame)
+        return (ExactNumbers(data.price, data.quantity if isinstance(data, _ExactTrade) else None),)
 
     def _decode(self, frame: str | bytes) -> _Data | None:
         """The frame as data, or None after it was counted. The format that came last is tried first."""
@@ -294,23 +323,26 @@ class UpbitDialect(Dialect):
         units: Sequence[_Unit] = data.orderbook_units
         track.sequence += 1
         return (
-            OrderBook(
-                _EXCHANGE,
-                _REGION,
-                track.symbol,
-                track.exchange_symbol,
-                data.timestamp,
-                received_us,
-                self.session_id,
-                track.sequence,
-                BookKind.SNAPSHOT,
-                # A side with fewer levels than the other is filled up with zeros.
-                [Level(unit.bid_price, unit.bid_size) for unit in units if unit.bid_price],
-                [Level(unit.ask_price, unit.ask_size) for unit in units if unit.ask_price],
-                None,  # update ids and checksum: every frame is the whole book
-                None,
-                None,
-                True,
+            self.books.restate(
+                track,
+                OrderBook(
+                    _EXCHANGE,
+                    _REGION,
+                    track.symbol,
+                    track.exchange_symbol,
+                    data.timestamp,
+                    received_us,
+                    self.session_id,
+                    track.sequence,
+                    BookKind.SNAPSHOT,
+                    # A side with fewer levels than the other is filled up with zeros.
+                    [Level(unit.bid_price, unit.bid_size) for unit in units if unit.bid_price],
+                    [Level(unit.ask_price, unit.ask_size) for unit in units if unit.ask_price],
+                    None,  # update ids and checksum: every frame is the whole book
+                    None,
+                    None,
+                    True,
+                ),
             ),
         )
 

@@ -12,7 +12,7 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE
 from core.errors import PayloadError
 from infra.commandline.console import AsJson, EnvFile, complain, errors_in_one_line
 from infra.messaging.avro.writer_schemas import WriterSchemas
-from infra.messaging.message_decoding import MessageDecoder
+from infra.messaging.message_decoding import MessageDecoder, json_form
 from infra.messaging.topic_reader import TopicReader
 from infra.messaging.topics import topic_table
 from infra.settings import Settings, load_settings
@@ -99,7 +99,7 @@ def _json_line(message: Any, decoder: MessageDecoder) -> str:
         line["value"] = decoder.decode(message.value())
     except PayloadError as exc:
         line |= {"value": None, "error": exc.message}
-    return orjson.dumps(line, default=repr).decode()
+    return orjson.dumps(line, default=json_form).decode()
 
 
 def _text_line(message: Any, decoder: MessageDecoder) -> str:
@@ -120,7 +120,7 @@ def _compact(value: Any) -> str:
         return "(no value)"
     if isinstance(value, dict):
         value = {name: part for name, part in value.items() if part is not None}
-    text = orjson.dumps(value, default=repr).decode()
+    text = orjson.dumps(value, default=json_form).decode()
     if len(text) <= _MAX_LINE:
         return text
     return f"{text[:_MAX_LINE]}… ({len(text) - _MAX_LINE:,} more characters; --json shows all)"

@@ -17,7 +17,9 @@ silent), and ``timeUnit``.
 
 import math
 from collections.abc import Hashable
+from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
@@ -113,6 +115,30 @@ class BinanceVenue(Venue):
         payload = self._payload(feed, market, time_ms)
         stream = f"{feed.exchange_symbol.lower()}@{feed.channel}"
         return self.remember(Update(feed, identity, _Render(stream, payload)))
+
+    def rest(self, path: str) -> tuple[HTTPStatus, str] | None:
+        """``GET /api/v3/depth`` (rest-api/market-data-endpoints, "Order book"): the book as it stands now."""
+        url = urlsplit(path)
+        if url.path != "/api/v3/depth":
+            return None
+        query = dict(parse_qsl(url.query))
+        symbol, limit = query.get("symbol"), query.get("limit", "100")
+        if symbol is None:
+            text = "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed."
+            return HTTPStatus.BAD_REQUEST, f'{{"code":-1102,"msg":"{text}"}}'
+        if symbol not in self.markets:
+            return HTTPStatus.BAD_REQUEST, '{"code":-1121,"msg":"Invalid symbol."}'
+        if not limit.isdecimal() or int(limit) < 1:
+            text = "Illegal characters found in parameter 'limit'; legal range is '^[0-9]{1,20}$'."
+            return HTTPStatus.BAD_REQUEST, f'{{"code":-1100,"msg":"{text}"}}'
+        market, most = self.markets[symbol], min(int(limit), 5000)
+        tick = market.grid.tick_units
+        bids = [(market.bid - i * tick, quantity) for i, quantity in enumerate(market.bid_quantities[:most])]
+        asks = [(market.ask + i * tick, quantity) for i, quantity in enumerate(market.ask_quantities[:most])]
+        return HTTPStatus.OK, (
+            f'{{"lastUpdateId":{market.update_id},"bids":[{_levels(market, bids)}],'
+            f'"asks":[{_levels(market, asks)}]}}'
+        )
 
     def identify(self, payload: bytes) -> FrameIdentity | None:
         """Raw or combined; the events that become ticker, trade and order book."""

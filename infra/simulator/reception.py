@@ -50,6 +50,12 @@ class Reception:
 
     def admit(self, connection: ServerConnection, request: Request) -> Response | None:
         """Decide about an opening handshake: 503 when refusing, 429 when too many, 404 for another path."""
+        answer = None if "Upgrade" in request.headers else self._venue.rest(request.path)
+        if answer is not None:
+            response = connection.respond(*answer)
+            del response.headers["Content-Type"]
+            response.headers["Content-Type"] = "application/json"
+            return response
         status = self.gate.admit(_now_s())
         if status is None and self._venue.converse(request.path) is None:
             status = HTTPStatus.NOT_FOUND

@@ -153,6 +153,11 @@ class ExchangeSimulator:
         """Where to connect, with the exchange's own path."""
         return f"ws://{self._host}:{self._port}{self.venue.path}"
 
+    @property
+    def rest_url(self) -> str:
+        """Where plain HTTP requests go."""
+        return f"http://{self._host}:{self._port}"
+
     def pause(self) -> None:
         """Make no more updates; connections stay, requests and heartbeats are answered."""
         self._paused = True

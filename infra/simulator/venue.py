@@ -8,6 +8,7 @@ own dialects: both sides are written from the exchanges' documentation, so each 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
+from http import HTTPStatus
 from typing import ClassVar, NamedTuple
 
 import msgspec
@@ -161,6 +162,10 @@ class Venue(ABC):
     def converse(self, path: str) -> Conversation | None:
         """A new connection's protocol for the request path with its query; None: there is no such path
         (404)."""
+
+    def rest(self, path: str) -> tuple[HTTPStatus, str] | None:
+        """Answer a plain HTTP GET for the request path with its query: status and JSON; None: no such path."""
+        return None
 
     @abstractmethod
     def advance(self, feed: Feed, now_ms: int) -> Update:

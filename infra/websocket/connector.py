@@ -11,9 +11,10 @@ from typing import Any
 
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.frames import Frame, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 
 from application.ports import ConnectionEnd, FrameHandler
+from core.connect_refusals import read_retry_after
 from core.errors import ConnectFailedError
 
 _TEXT, _BINARY, _CONT = Opcode.TEXT, Opcode.BINARY, Opcode.CONT
@@ -73,14 +74,23 @@ class WebsocketsConnection:
         self._connection.transport.resume_reading()
 
     async def closed(self) -> ConnectionEnd:
-        """Wait for the end; the code and the reason of the close, in words."""
+        """Wait for the end; the code and the reason of the close, in words.
+
+        Where this side ended it for a reason of its own (a frame over the limit, an unanswered ping), that
+        is what ended it, whether or not the other side still answered.
+        """
         connection = self._connection
         await connection.wait_closed()
-        reason = connection.close_reason or ""
-        if not reason and connection.close_code == 1006:
-            cause = connection.connection_exc if hasattr(connection, "connection_exc") else None
-            reason = str(cause or "the connection was lost")
-        return ConnectionEnd(connection.close_code or 1006, reason)
+        protocol = connection.protocol
+        sent, received = protocol.close_sent, protocol.close_rcvd
+        if sent is not None and sent.code != CloseCode.NORMAL_CLOSURE and not protocol.close_rcvd_then_sent:
+            return ConnectionEnd(int(sent.code), sent.reason)
+        if received is not None:
+            return ConnectionEnd(int(received.code), received.reason)
+        cause = connection.connection_exc if hasattr(connection, "connection_exc") else None
+        if sent is not None:
+            return ConnectionEnd(int(sent.code), sent.reason)
+        return ConnectionEnd(int(CloseCode.ABNORMAL_CLOSURE), str(cause or "the connection was lost"))
 
     async def close(self) -> None:
         """Send a close frame, wait for the answer within the library's time limit, end the transport."""
@@ -117,6 +127,14 @@ class WebsocketsConnector:
                 max_queue=16,
                 compression="deflate",
             )
+        except websockets.InvalidStatus as exc:
+            response = exc.response
+            retry_after_s = read_retry_after(response.headers.get("Retry-After"), time.time())
+            raise ConnectFailedError(
+                f"cannot connect to {url}: refused with HTTP {response.status_code}",
+                status=response.status_code,
+                retry_after_s=retry_after_s,
+            ) from exc
         except (OSError, TimeoutError, websockets.WebSocketException, ValueError) as exc:
             raise ConnectFailedError(f"cannot connect to {url}: {str(exc) or type(exc).__name__}") from exc
         assert isinstance(connection, _PushConnection)

@@ -3,6 +3,7 @@
 import io
 import math
 import string
+from decimal import Context, Decimal
 
 import fastavro
 import msgspec
@@ -30,6 +31,9 @@ longs = st.one_of(
     st.integers(-200, 20_000),
     st.sampled_from([LONG_MIN, LONG_MAX, 0, -1, 8191, 8192, 2**27 - 1, 2**27, 2**34, -(2**27) - 1]),
 )
+exact = st.decimals(min_value=0, max_value=Decimal(10) ** 20 - 1, places=18) | st.sampled_from(
+    [Decimal("0"), Decimal("1E-18"), Decimal("0.5"), Decimal("135660000"), Decimal("99999999999999999999")]
+)
 doubles = st.floats(allow_nan=True, allow_infinity=True)
 head = {
     "exchange": texts,
@@ -53,6 +57,7 @@ records = st.one_of(
         },
         **{name: st.none() | doubles for name in ("bid", "bid_quantity", "ask", "ask_quantity")},
         stream_type=st.sampled_from(StreamType),
+        price_exact=st.none() | exact,
     ),
     st.builds(
         Trade,
@@ -61,6 +66,8 @@ records = st.one_of(
         quantity=doubles,
         side=st.sampled_from(Side),
         trade_id=st.none() | texts,
+        price_exact=st.none() | exact,
+        quantity_exact=st.none() | exact,
     ),
     st.builds(
         OrderBook,
@@ -146,12 +153,18 @@ VALUES = {
 def schemas_with_values(draw, depth=3, counter=None):
     """(schema, strategy of its values); names of types are counted up, so that none comes twice."""
     counter = counter if counter is not None else iter(range(1000))
-    kinds = list(VALUES)
+    kinds = [*VALUES, "decimal"]
     if depth:
         kinds += ["array", "map", "record", "enum", "optional", "optional", "record"]
     kind = draw(st.sampled_from(kinds))
     if kind in VALUES:
         return kind, VALUES[kind]
+    if kind == "decimal":
+        scale = draw(st.integers(0, 20))
+        precision = draw(st.integers(max(scale, 1), 40))
+        top = Decimal(10**precision - 1).scaleb(-scale, Context(prec=60))
+        decimals = st.decimals(min_value=-top, max_value=top, places=scale)
+        return {"type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale}, decimals
     if kind == "enum":
         symbols = [f"S{number}" for number in range(draw(st.integers(1, 5)))]
         schema = {"type": "enum", "name": f"E{next(counter)}", "symbols": symbols}
@@ -189,6 +202,8 @@ def as_attributes(schema, value):
         return None if value is None else as_attributes(branch, value)
     if not isinstance(schema, dict):
         return value
+    if "logicalType" in schema:
+        return value
     if schema["type"] == "record":
         types = {field["name"]: field["type"] for field in schema["fields"]}
         return Attributes({name: as_attributes(types[name], item) for name, item in value.items()})
@@ -215,7 +230,13 @@ def test_any_schema_is_written_as_fastavro_writes_it(data):
 
 
 anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=5),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.decimals()
+    | st.text(max_size=5)
+    | st.binary(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )

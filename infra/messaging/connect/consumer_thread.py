@@ -12,11 +12,14 @@ from typing import Any, TypeVar
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from core.errors import DeliveryError
 
 T = TypeVar("T")
 _POLL_S = 0.3
+_COMMITTED_S = 10.0
+_CONNECTING = frozenset({"bootstrap.servers", "client.id", "security.protocol"})
 
 _log = structlog.get_logger("consumer")
 
@@ -91,10 +94,16 @@ class ConsumerThread:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_s)
 
     def brokers_answer(self, timeout_s: float = 2.0) -> bool:
-        """Ask the cluster for its brokers."""
-        assert self.consumer is not None, "start() comes first"
+        """Ask the cluster for its brokers, also from inside a callback.
+
+        With a client of its own: the consumer's own ``list_topics`` inside one of its callbacks leaves
+        confluent-kafka without the state that the next callback of the same ``poll`` looks for, and it aborts
+        the process (``CallState_get``, 2.16).
+        """
+        config = {k: v for k, v in self._config.items() if k in _CONNECTING or k.startswith(("ssl.", "sasl."))}
+        client = AdminClient({**config, "log_level": 0})
         try:
-            self.consumer.list_topics(self._topics[0], timeout=timeout_s)
+            client.list_topics(timeout=timeout_s)
         except KafkaException:
             return False
         return True
@@ -158,13 +167,30 @@ class ConsumerThread:
                 if message.error() is None:
                     place = (message.topic() or "", message.partition() or 0)
                     first.setdefault(place, message.offset() or 0)
-            for (topic, partition), offset in first.items():
+            for position in self._committed(consumer, first):
                 try:
-                    consumer.seek(TopicPartition(topic, partition, offset))
+                    consumer.seek(position)
                 except KafkaException as gone:
                     _log.info("partition is with another now", reason=str(gone))
         except CancelledError:
             self._stopping.set()
+
+    def _committed(self, consumer: Consumer, first: Mapping[tuple[str, int], int]) -> list[TopicPartition]:
+        """Where to go on: behind what is committed, since a commit whose answer was lost may have happened.
+
+        Waits for the group's coordinator; ``first`` are the batch's first offsets, for what has no commit yet.
+        """
+        while not self._stopping.is_set():
+            try:
+                places = consumer.committed([TopicPartition(*place) for place in first], _COMMITTED_S)
+            except KafkaException as exc:
+                _log.warning("committed position unknown, asking again", consumer=self._name, reason=str(exc))
+                self._stopping.wait(1.0)
+                continue
+            return [
+                TopicPartition(p.topic, p.partition, max(p.offset, first[p.topic, p.partition])) for p in places
+            ]
+        return []
 
     def _on_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:

@@ -1,6 +1,8 @@
 """The ``AtomicWriter`` port on Kafka: one transaction on a real broker, one after the other on the embedded."""
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -18,7 +20,8 @@ from infra.messaging.clients.event_client import event_headers
 from infra.messaging.connect.consumer_thread import QuietLog
 
 STREAMS_TOPIC = "ws.streams"
-_TXN_TIMEOUT_S = 30.0
+_TXN_TIMEOUT_S = 60.0
+_TXN_SLICE_S = 2.0
 _PAYLOAD_LIMITS = (1_000_000, 100_000, 10_000, 0)
 """Bytes of a dead letter's payload: the next, smaller one is used once a topic has refused its size."""
 
@@ -105,6 +108,7 @@ class TransactionalWriter:
         self._consumer = consumer
         self._outside = outside or {}
         self._producer: Producer | None = None
+        self._closing = threading.Event()
         self._lock = asyncio.Lock()
         self._payload_limits = list(_PAYLOAD_LIMITS)
 
@@ -131,7 +135,8 @@ class TransactionalWriter:
                     _log.warning("dead letters are cut to fit", max_payload_bytes=self._payload_limits[0])
 
     async def close(self) -> None:
-        """Close the client, once the transaction at hand is over."""
+        """Wait for no broker any more, and close the client once the transaction at hand is over."""
+        self._closing.set()
         async with self._lock:
             self._producer = None
 
@@ -150,12 +155,10 @@ class TransactionalWriter:
             self._produce(producer, facts, events, report)
             consumer = self._consumer()
             if consumed and consumer is not None:
-                producer.send_offsets_to_transaction(
-                    [TopicPartition(p.topic, p.partition, p.offset) for p in consumed],
-                    consumer.consumer_group_metadata(),
-                    _TXN_TIMEOUT_S,
-                )
-            producer.commit_transaction(_TXN_TIMEOUT_S)
+                positions = [TopicPartition(p.topic, p.partition, p.offset) for p in consumed]
+                group = consumer.consumer_group_metadata()
+                self._patiently(lambda s: producer.send_offsets_to_transaction(positions, group, s))
+            self._patiently(producer.commit_transaction)
         except (KafkaException, BufferError) as exc:
             self._abort(producer)
             code = None
@@ -195,7 +198,7 @@ class TransactionalWriter:
         if self._producer is None:
             producer = Producer(self._config, logger=QuietLog("transactions"))
             try:
-                producer.init_transactions(_TXN_TIMEOUT_S)
+                self._patiently(producer.init_transactions)
             except KafkaException as exc:
                 raise DeliveryError(f"no transaction can begin: {_reason(exc)}") from exc
             self._producer = producer
@@ -204,10 +207,24 @@ class TransactionalWriter:
     def _abort(self, producer: Producer) -> None:
         """Abort; a producer that cannot even do that is given up, and its successor fences it."""
         try:
-            producer.abort_transaction(_TXN_TIMEOUT_S)
+            self._patiently(producer.abort_transaction)
         except KafkaException as exc:
             _log.warning("transactional producer given up", reason=_reason(exc))
             self._producer = None
+
+    def _patiently(self, call: Callable[[float], None]) -> None:
+        """``call(timeout_s)`` again as long as its failure may pass: librdkafka then goes on where it was.
+
+        So a commit whose answer is late ends in the answer, and not in a doubt.
+        """
+        deadline_s = time.monotonic() + _TXN_TIMEOUT_S
+        while True:
+            try:
+                return call(_TXN_SLICE_S)
+            except KafkaException as exc:
+                again = exc.args[0].retriable() and not self._closing.is_set()
+                if not again or time.monotonic() > deadline_s:
+                    raise
 
 
 async def send_event(producer: EventProducer, event: Event, prefix: str) -> None:

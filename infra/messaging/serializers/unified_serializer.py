@@ -1,5 +1,6 @@
 """JSON or Avro behind one face: by configuration when writing, by the first byte when reading."""
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -90,6 +91,8 @@ def _plain(value: object) -> object:
         return value.model_dump()
     if isinstance(value, msgspec.Struct):
         return msgspec.structs.asdict(value)
+    if isinstance(value, Decimal):
+        return format(value, "f")
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 

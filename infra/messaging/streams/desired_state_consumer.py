@@ -13,7 +13,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Top
 from core.partitioning import partition_of
 from core.streams import Fact, fact_from_message, scope_of_key
 from infra.messaging.connect.consumer_thread import ConsumerThread
-from infra.messaging.connect.control_writers import STREAMS_TOPIC
+from infra.messaging.topics import STREAMS, Topics
 from infra.settings import Settings
 
 _log = structlog.get_logger("desired_state")
@@ -48,12 +48,12 @@ class Owner(Protocol):
 
 
 class DesiredStateConsumer:
-    """One member of the group ``gateway-streams``."""
+    """One member of the group ``gateway-streams``; ``topics`` knows the topic's partition count."""
 
-    def __init__(self, settings: Settings, owner: Owner) -> None:
-        self._topic = settings.gateway.topic(STREAMS_TOPIC)
+    def __init__(self, settings: Settings, owner: Owner, topics: Topics) -> None:
+        self._topic = settings.gateway.topic(STREAMS)
         self._owner = owner
-        self._partitions = 0
+        self._topics = topics
         self._assigned: set[int] = set()
         self._thread = ConsumerThread(
             self._config(settings),
@@ -102,7 +102,6 @@ class DesiredStateConsumer:
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         fresh = [p.partition for p in partitions]
         self._assigned.update(fresh)
-        self._partitions = len(consumer.list_topics(self._topic, 10).topics[self._topic].partitions)
         self._thread.in_loop(self._begin(fresh))
         consumer.incremental_assign(
             [TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in partitions]
@@ -151,7 +150,7 @@ class DesiredStateConsumer:
             fact = fact_from_message(text, value, headers)
             if fact is None:
                 return
-            belongs = partition_of(scope_of_key(text).key, self._partitions)
+            belongs = partition_of(scope_of_key(text).key, self._topics.streams_partitions)
         except (ValueError, AssertionError) as exc:
             _log.error("fact ignored", partition=partition, offset=offset, reason=str(exc))
             return

@@ -22,7 +22,7 @@ def market(services, tmp_path_factory: pytest.TempPathFactory) -> Market:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Download the Java readers before the first test, so that no test's time limit pays for it."""
     wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
-    if session.config.option.collectonly or not wanted & {"printed", "sunk"}:
+    if session.config.option.collectonly or not wanted & {"printed", "sunk", "market", "exported_classes"}:
         return
     try:
         java_programs.fetch_all(MavenArtifacts(cache_folder() / "programs", _say))

@@ -9,9 +9,10 @@ from infra.services.java import java_environment, java_executable, java_options
 from infra.services.kafka import KAFKA_VERSION
 
 FLINK_VERSION = "2.3.0"
+AVRO_VERSION = "1.12.0"
 CONNECT_CONVERTER_VERSION = "2.6.13.Final"
 _COMPILER_VERSION = "3.46.100"
-_SOURCES = Path(__file__).resolve().parents[1] / "java"
+SOURCES = Path(__file__).resolve().parents[1] / "java"
 
 
 def flink_reader_class_path(artifacts: MavenArtifacts) -> str:
@@ -24,6 +25,13 @@ def flink_reader_class_path(artifacts: MavenArtifacts) -> str:
             f"org.apache.kafka:kafka-clients:{KAFKA_VERSION}",
             "org.slf4j:slf4j-nop:1.7.36",
         ),
+    )
+
+
+def avro_class_path(artifacts: MavenArtifacts) -> str:
+    """Apache Avro alone: what exported code needs."""
+    return artifacts.class_path(
+        f"avro-{AVRO_VERSION}", (f"org.apache.avro:avro:{AVRO_VERSION}", "org.slf4j:slf4j-nop:2.0.17")
     )
 
 
@@ -51,7 +59,7 @@ def compiler_class_path(artifacts: MavenArtifacts) -> str:
 
 def fetch_all(artifacts: MavenArtifacts) -> None:
     """Have everything on disk."""
-    for fetch in (flink_reader_class_path, connect_class_path, compiler_class_path):
+    for fetch in (avro_class_path, flink_reader_class_path, connect_class_path, compiler_class_path):
         fetch(artifacts)
 
 
@@ -61,16 +69,23 @@ def java(class_path: str, *arguments: str, heap_mb: int = 256) -> list[str]:
     return [str(java_executable()), *options, "-cp", class_path, *arguments]
 
 
-def compile_source(artifacts: MavenArtifacts, name: str, class_path: str, classes: Path) -> None:
-    """Compile one file of ``tests/integration/java``."""
+def compile_source(artifacts: MavenArtifacts, source: Path, class_path: str, classes: Path) -> None:
+    """Compile one file into the folder ``classes``."""
+    compile_files(artifacts, [source], class_path, classes, "-failOnWarning")
+
+
+def compile_files(
+    artifacts: MavenArtifacts, files: Sequence[Path], class_path: str, classes: Path, *options: str
+) -> None:
+    """Compile Java files."""
     # The compiler expands no asterisk.
     jars = ":".join(str(jar) for jar in Path(class_path).parent.glob("*.jar"))
     run(
         java(
             compiler_class_path(artifacts),
             "org.eclipse.jdt.internal.compiler.batch.Main",
-            *("-source", "21", "-target", "21", "-encoding", "UTF-8", "-failOnWarning"),
-            *("-cp", jars, "-d", str(classes), str(_SOURCES / f"{name}.java")),
+            *("-source", "21", "-target", "21", "-encoding", "UTF-8", *options),
+            *("-cp", jars, "-d", str(classes), *map(str, files)),
         )
     )
 

@@ -11,6 +11,9 @@ from infra.services.artifacts import MavenArtifacts
 from tests.integration.foreign import java_programs
 from tests.integration.foreign.market import SCHEMAS, Market
 
+# The first test pays for the broker, the registry and the gateway's run.
+pytestmark = pytest.mark.timeout(240)
+
 Printed = dict[str, dict[tuple[int, int], dict[str, Any]]]
 
 
@@ -19,7 +22,8 @@ def printed(market: Market, artifacts: MavenArtifacts, tmp_path_factory: pytest.
     """What the Java program printed: topic -> partition and offset -> record."""
     classes: Path = tmp_path_factory.mktemp("classes")
     class_path = java_programs.flink_reader_class_path(artifacts)
-    java_programs.compile_source(artifacts, "ReadByTopicName", class_path, classes)
+    source = java_programs.SOURCES / "ReadByTopicName.java"
+    java_programs.compile_source(artifacts, source, class_path, classes)
     topics = [market.topic(name) for name in SCHEMAS]
     output = java_programs.run(
         java_programs.java(

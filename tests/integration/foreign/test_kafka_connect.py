@@ -12,7 +12,11 @@ from infra.services.artifacts import MavenArtifacts
 from infra.services.java import java_environment
 from infra.services.tcp_ports import free_port
 from tests.integration.foreign import java_programs
+from tests.integration.foreign.documented import documented
 from tests.integration.foreign.market import SCHEMAS, Market
+
+# The first test pays for the broker, the registry and the gateway's run.
+pytestmark = pytest.mark.timeout(240)
 
 _WITHIN_S = 60.0
 _TOKEN = re.compile(r"Struct\{|[{}\[\]=]|, ?|[^{}\[\],=]+")
@@ -25,20 +29,13 @@ def sunk(
     """What the file sinks wrote, by topic."""
     folder = tmp_path_factory.mktemp("connect")
     worker = folder / "worker.properties"
-    registry = market.registry_url.partition("/apis/")[0] + "/apis/registry/v2"
     _write(
         worker,
         {
             "bootstrap.servers": market.bootstrap_servers,
             "listeners": f"http://127.0.0.1:{free_port()}",
             "offset.storage.file.filename": str(folder / "offsets"),
-            "key.converter": "org.apache.kafka.connect.storage.StringConverter",
-            "value.converter": "io.apicurio.registry.utils.converter.AvroConverter",
-            "value.converter.apicurio.registry.url": registry,
-            # Confluent's framing: the magic byte and the id in four bytes, which is the content's id.
-            "value.converter.apicurio.registry.as-confluent": "true",
-            "value.converter.apicurio.registry.use-id": "contentId",
-            "value.converter.apicurio.registry.headers.enabled": "false",
+            **_documented_converters(market),
         },
     )
     sinks = []
@@ -76,6 +73,18 @@ def sunk(
         finally:
             process.kill()
     return {name: [_parsed(line) for line in _lines(folder, name)] for name in SCHEMAS}
+
+
+def _documented_converters(market: Market) -> dict[str, str]:
+    """The converters' settings of ``docs/consumers.md``, with this run's registry."""
+    (text,) = documented("properties")
+    lines = [line.partition("=") for line in text.splitlines() if not line.startswith("#")]
+    settings = {name: value for name, _, value in lines}
+    url = "value.converter.apicurio.registry.url"
+    documented_registry, _, path = settings[url].partition("/apis/")
+    assert documented_registry == "http://localhost:8081"
+    settings[url] = f"{market.registry_url.partition('/apis/')[0]}/apis/{path}"
+    return settings
 
 
 def _write(path: Path, properties: dict[str, str]) -> None:

@@ -6,12 +6,16 @@ leave everything else to this one.
 
 import struct
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from core.errors import ErrorCode, ErrorDomain, PayloadError
+from infra.messaging.avro.codec.decimal_bytes import decimal_reader, decimal_writer
 from infra.messaging.avro.codec.schema_nodes import (
     MISSING,
     ArrayNode,
+    DecimalNode,
     EnumNode,
     FieldNode,
     MapNode,
@@ -24,6 +28,7 @@ from infra.messaging.avro.codec.varint import INT_MAX, INT_MIN, LONG_MAX, LONG_M
 
 _DOUBLE = struct.Struct("<d")
 _FLOAT = struct.Struct("<f")
+_decimal_writer = lru_cache(decimal_writer)
 
 
 def write_checked(node: Node, value: Any) -> bytes:
@@ -47,6 +52,14 @@ def _write(node: Node, value: Any, out: bytearray, path: str) -> None:
             _record(node, value, out, path)
         case UnionNode():
             _union(node, value, out, path)
+        case DecimalNode():
+            if not isinstance(value, Decimal):
+                raise _wrong(path, "a Decimal", value)
+            try:
+                out += _decimal_writer(node.precision, node.scale)(value)
+            except ValueError as exc:
+                reason = f"{_shown(value)} does not fit decimal({node.precision},{node.scale}): {exc}"
+                raise refusal(path, reason) from exc
         case EnumNode():
             if not isinstance(value, str):
                 raise _wrong(path, "a text", value)
@@ -105,6 +118,8 @@ def _default(field: FieldNode, out: bytearray, path: str) -> None:
 
 
 def _from_json(node: Node, default: Any) -> Any:
+    if isinstance(node, DecimalNode) and isinstance(default, str):
+        return decimal_reader(node.precision, node.scale)(default.encode("iso-8859-1"))
     is_bytes = isinstance(node, Primitive) and node.kind == "bytes" and isinstance(default, str)
     return default.encode("iso-8859-1") if is_bytes else default
 

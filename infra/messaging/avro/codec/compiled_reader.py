@@ -8,10 +8,13 @@ bytes cannot be counted up to fill the memory.
 import itertools
 import struct
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, Final
 
+from infra.messaging.avro.codec.decimal_bytes import decimal_reader
 from infra.messaging.avro.codec.schema_nodes import (
     ArrayNode,
+    DecimalNode,
     EnumNode,
     MapNode,
     Node,
@@ -59,6 +62,18 @@ def read_varint(data: bytes, position: int) -> tuple[int, int]:
     if number >> 64:
         raise MalformedError("a number has more than 64 bits")
     return number, position
+
+
+def _strict_decimal(precision: int, scale: int) -> Callable[[bytes], Decimal]:
+    read = decimal_reader(precision, scale)
+
+    def strict(raw: bytes) -> Decimal:
+        try:
+            return read(raw)
+        except ValueError as exc:
+            raise MalformedError(str(exc)) from exc
+
+    return strict
 
 
 def _empty_items(count: int) -> None:
@@ -141,6 +156,11 @@ class _Source:
         match node:
             case Primitive():
                 return self._primitive(node.kind, depth)
+            case DecimalNode():
+                raw, value = self._sized(depth), self._new()
+                read = self._name(_strict_decimal(node.precision, node.scale))
+                self._add(depth, f"{value} = {read}({raw})")
+                return value
             case RecordNode():
                 return self._record(node, depth)
             case EnumNode():

@@ -14,6 +14,7 @@ from infra.messaging.avro.codec.checked_writer import refusal, write_checked
 from infra.messaging.avro.codec.schema_nodes import (
     MISSING,
     ArrayNode,
+    DecimalNode,
     FieldNode,
     MapNode,
     Node,
@@ -63,7 +64,8 @@ def compile_writer(
     the other way works too, slower. ``repeated_texts`` are leading string fields, and ``repeated_longs`` long
     fields, of which few different values occur (an exchange's symbols, session ids): they are kept encoded.
     What is accepted is what ``checked_writer.write_checked`` accepts, and it gives the errors
-    (``PayloadError``). Schemas beyond its nodes (logical types, fixed, recursion) are written by fastavro.
+    (``PayloadError``). Schemas beyond its nodes (logical types other than decimal, fixed, recursion)
+    are written by fastavro.
     """
     try:
         node = parse_schema(schema)
@@ -300,7 +302,8 @@ def _loads(fields: tuple[FieldNode, ...], targets: list[str], access: Access) ->
     lines += [f"    {target} = record[{f.name!r}]" for f, target in zip(fields, targets, strict=True)]
     lines += ["else:", "    if not record.keys() <= KNOWN: raise KeyError", "    get = record.get"]
     for index, (field, target) in enumerate(zip(fields, targets, strict=True)):
-        has_default = field.default is not MISSING and field.node != Primitive("bytes")
+        is_plain = field.node != Primitive("bytes") and not isinstance(field.node, DecimalNode)
+        has_default = field.default is not MISSING and is_plain
         read = f"get({field.name!r}, D[{index}])" if has_default else f"record[{field.name!r}]"
         lines.append(f"    {target} = {read}")
     return lines

@@ -6,6 +6,7 @@ from io import BytesIO
 from typing import Any
 
 import fastavro
+from fastavro.read import SchemaResolutionError
 
 from core.errors import PayloadError, RegistryError
 from infra.messaging.avro.codec.compiled_reader import CutOffError, MalformedError, ReadAt, compile_reader_at
@@ -69,6 +70,8 @@ def _fastavro_reader(written: Any, wanted: Any) -> ReadAt:
             value = fastavro.schemaless_reader(buffer, written, wanted)
         except (EOFError, UnicodeDecodeError):
             raise
+        except SchemaResolutionError as exc:
+            raise MalformedError(f"the reader's schema cannot take it: {exc}") from exc
         except Exception as exc:
             raise MalformedError(f"{type(exc).__name__}: {exc}") from exc
         return value, buffer.tell()

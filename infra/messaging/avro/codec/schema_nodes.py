@@ -22,6 +22,13 @@ class Primitive(msgspec.Struct, frozen=True):
     kind: str
 
 
+class DecimalNode(msgspec.Struct, frozen=True):
+    """A decimal in bytes: ``precision`` digits, ``scale`` of them after the point."""
+
+    precision: int
+    scale: int
+
+
 class EnumNode(msgspec.Struct, frozen=True):
     """An enum: its symbols in order."""
 
@@ -77,7 +84,7 @@ class RecordNode(msgspec.Struct, frozen=True):
     fields: tuple[FieldNode, ...]
 
 
-Node = Primitive | EnumNode | ArrayNode | MapNode | UnionNode | RecordNode
+Node = Primitive | DecimalNode | EnumNode | ArrayNode | MapNode | UnionNode | RecordNode
 NULL: Final = Primitive("null")
 JSON_MEDIA_TYPE: Final = "application/json"
 
@@ -85,8 +92,8 @@ JSON_MEDIA_TYPE: Final = "application/json"
 def parse_schema(schema: Any) -> Node:
     """Read a schema (JSON objects, lists and texts).
 
-    Raises ``UnsupportedSchemaError`` for logical types, fixed and recursive records, and
-    ``core.errors.RegistryError`` for what is no schema at all.
+    Raises ``UnsupportedSchemaError`` for logical types (but decimals in bytes), fixed and recursive records,
+    and ``core.errors.RegistryError`` for what is no schema at all.
     """
     return _parse(schema, "", {}, frozenset())
 
@@ -105,6 +112,8 @@ def _parse(schema: Any, namespace: str, named: dict[str, Node], open_names: froz
         return UnionNode(tuple(_parse(branch, namespace, named, open_names) for branch in schema))
     if not isinstance(schema, Mapping) or "type" not in schema:
         raise RegistryError(f"not an Avro schema: {schema!r:.100}")
+    if schema.get("logicalType") == "decimal" and schema["type"] == "bytes":
+        return _parse_decimal(schema)
     if "logicalType" in schema:
         raise UnsupportedSchemaError(f"logical type {schema['logicalType']}")
     kind = schema["type"]
@@ -126,6 +135,13 @@ def _parse(schema: Any, namespace: str, named: dict[str, Node], open_names: froz
             raise UnsupportedSchemaError(str(kind))
         case _:
             return _parse(kind, namespace, named, open_names)
+
+
+def _parse_decimal(schema: Mapping[str, Any]) -> Node:
+    precision, scale = schema.get("precision"), schema.get("scale", 0)
+    if not isinstance(precision, int) or not isinstance(scale, int) or not 0 <= scale <= precision != 0:
+        raise UnsupportedSchemaError("a decimal that makes no sense")
+    return DecimalNode(precision, scale)
 
 
 def _parse_record(

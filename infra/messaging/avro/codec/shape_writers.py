@@ -8,11 +8,13 @@ table look-ups for longs, one join.
 
 import struct
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
 
-from infra.messaging.avro.codec.schema_nodes import EnumNode, Node, Primitive, UnionNode
+from infra.messaging.avro.codec.decimal_bytes import decimal_writer
+from infra.messaging.avro.codec.schema_nodes import DecimalNode, EnumNode, Node, Primitive, UnionNode
 from infra.messaging.avro.codec.varint import EVEN, FINAL, HIGH, INT_MAX, INT_MIN, MORE, encode_long
 
 _MAX_SHAPES = 1024
@@ -22,7 +24,7 @@ _NONE: Final = type(None)
 class Scalar(msgspec.Struct, frozen=True):
     """A scalar field: its node, and whether its longs repeat so much that each is kept encoded."""
 
-    node: Primitive | EnumNode | UnionNode
+    node: Primitive | DecimalNode | EnumNode | UnionNode
     repeats: bool = False
 
 
@@ -46,10 +48,10 @@ class RepeatedLongs(dict[int, bytes]):
 
 
 def is_scalar(node: Node) -> bool:
-    """Whether ``node`` is written from one plain value: a primitive, an enum, or null and one of these."""
+    """Whether ``node`` is written from one plain value: a primitive, a decimal, an enum, or null and one."""
     if isinstance(node, UnionNode):
-        return node.optional is not None and isinstance(node.optional[2], Primitive | EnumNode)
-    return isinstance(node, Primitive | EnumNode)
+        return node.optional is not None and isinstance(node.optional[2], Primitive | DecimalNode | EnumNode)
+    return isinstance(node, Primitive | DecimalNode | EnumNode)
 
 
 class ShapeWriters(dict[tuple[type, ...], Callable[..., bytes]]):
@@ -155,6 +157,10 @@ class _Source:
                 raise TypeError("an enum is given as text")
             table = {symbol: encode_long(index) for index, symbol in enumerate(node.symbols)}
             self._piece(f"{self._name(table)}[{value}]")
+        elif isinstance(node, DecimalNode):
+            if kind is not Decimal:
+                raise TypeError("a decimal is given as Decimal")
+            self._piece(f"{self._name(decimal_writer(node.precision, node.scale))}({value})")
         elif isinstance(node, Primitive):
             self._primitive(node.kind, kind, value, repeats=part.repeats)
 

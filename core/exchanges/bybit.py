@@ -21,12 +21,14 @@ github.com/bybit-exchange/docs): "Connect" (ws/connect), "Orderbook", "Trade", "
 import re
 from collections import deque
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Annotated, ClassVar, Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta, field
 
 from core.errors import ErrorCode, PayloadError
+from core.exact_numbers import ExactNumbers
 from core.exchanges.base import (
     Complaint,
     Confirmed,
@@ -154,6 +156,23 @@ class _Book(msgspec.Struct, frozen=True, gc=False):
     ts: EpochMs | None = None
 
 
+class _ExactTicker(msgspec.Struct, frozen=True):
+    price: Decimal = field(name="lastPrice")
+
+
+class _ExactTickers(msgspec.Struct, frozen=True):
+    data: _ExactTicker
+
+
+class _ExactTrade(msgspec.Struct, frozen=True):
+    price: Decimal = field(name="p")
+    quantity: Decimal = field(name="v")
+
+
+class _ExactTrades(msgspec.Struct, frozen=True):
+    data: list[_ExactTrade]
+
+
 class _Envelope(msgspec.Struct, frozen=True):
     """A frame that is none of our data, as far as it says what it is."""
 
@@ -172,6 +191,8 @@ _DECODERS: dict[RequestType, msgspec.json.Decoder[_Data]] = {
     RequestType.TRADE: msgspec.json.Decoder(_Trades, strict=False),
     RequestType.ORDERBOOK: msgspec.json.Decoder(_Book, strict=False),
 }
+_EXACT_TICKERS = msgspec.json.Decoder(_ExactTickers)
+_EXACT_TRADES = msgspec.json.Decoder(_ExactTrades)
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
 
 
@@ -264,6 +285,12 @@ class BybitDialect(Dialect):
         if isinstance(data, _Tickers):
             return self._ticker(data, topic, received_us)
         return self._book(data, topic, received_us)
+
+    def exact_numbers(self, frame: str | bytes) -> Sequence[ExactNumbers]:
+        """One ticker, or the trades of a frame; the kind is that of the last ``receive``."""
+        if self._kind is RequestType.TICKER:
+            return (ExactNumbers(_EXACT_TICKERS.decode(frame).data.price),)
+        return [ExactNumbers(trade.price, trade.quantity) for trade in _EXACT_TRADES.decode(frame).data]
 
     def _topic(self, text: str) -> _Topic | None:
         try:

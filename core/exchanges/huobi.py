@@ -23,12 +23,14 @@ price, trade detail, market details), and the notices of the same house on "mark
 import re
 from collections import deque
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import ClassVar, Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import field
 
 from core.errors import ErrorCode, PayloadError
+from core.exact_numbers import ExactNumbers
 from core.exchanges.base import (
     Complaint,
     Confirmed,
@@ -65,6 +67,7 @@ _SIDES: Final = {"buy": Side.BUY, "sell": Side.SELL}
 _RATE_WORDS: Final = ("too many", "429", "timeout", "limit")
 _UNKNOWN_WORDS: Final = ("invalid symbol", "invalid topic")
 _MAX_TOPICS_KNOWN: Final = 4096
+_GZIP: Final = b"\x1f\x8b"
 _MAX_FRAME_BYTES: Final = 4 * 1024 * 1024
 
 # Quote currencies of the spot market, also former ones (recordings): symbols are written without a dash.
@@ -142,6 +145,28 @@ class _BookReply(msgspec.Struct, frozen=True, gc=False):
     ts: EpochMs | None = None
 
 
+class _ExactTick(msgspec.Struct, frozen=True):
+    close: Decimal
+    last: Decimal | None = field(name="lastPrice", default=None)
+
+
+class _ExactTicker(msgspec.Struct, frozen=True):
+    tick: _ExactTick
+
+
+class _ExactTrade(msgspec.Struct, frozen=True):
+    price: Decimal
+    amount: Decimal
+
+
+class _ExactTradeTick(msgspec.Struct, frozen=True):
+    data: list[_ExactTrade]
+
+
+class _ExactTrades(msgspec.Struct, frozen=True):
+    tick: _ExactTradeTick
+
+
 class _Envelope(msgspec.Struct, frozen=True):
     """A frame that is none of our data, as far as it says what it is."""
 
@@ -165,6 +190,8 @@ _DECODERS: dict[RequestType, msgspec.json.Decoder[_Data]] = {
     RequestType.ORDERBOOK: msgspec.json.Decoder(_Books, strict=False),
 }
 _BOOK_REPLY = msgspec.json.Decoder(_BookReply, strict=False)
+_EXACT_TICKER = msgspec.json.Decoder(_ExactTicker)
+_EXACT_TRADES = msgspec.json.Decoder(_ExactTrades)
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
 
 
@@ -248,7 +275,7 @@ class HuobiDialect(Dialect):
 
     def receive(self, frame: str | bytes, received_us: int) -> Sequence[Record]:
         """Read one frame; see ``Dialect.receive``."""
-        if frame[:2] == b"\x1f\x8b":
+        if frame[:2] == _GZIP:
             frame = inflate(frame, _MAX_FRAME_BYTES)
         try:
             data = _DECODERS[self._kind].decode(frame)
@@ -274,6 +301,15 @@ class HuobiDialect(Dialect):
         if isinstance(data, _Ticker):
             return self._ticker(data, track, received_us)
         return self._book(data, topic, track, received_us)
+
+    def exact_numbers(self, frame: str | bytes) -> Sequence[ExactNumbers]:
+        """One ticker, or the trades of a frame; the kind is that of the last ``receive``."""
+        if frame[:2] == _GZIP:
+            frame = inflate(frame, _MAX_FRAME_BYTES)
+        if self._kind is RequestType.TICKER:
+            tick = _EXACT_TICKER.decode(frame).tick
+            return (ExactNumbers(tick.last or tick.close),)
+        return [ExactNumbers(trade.price, trade.amount) for trade in _EXACT_TRADES.decode(frame).tick.data]
 
     def _topic(self, text: str) -> _Topic | None:
         try:

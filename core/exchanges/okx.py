@@ -28,12 +28,14 @@ import re
 import zlib
 from collections import deque
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import Meta, field
 
 from core.errors import ErrorCode, PayloadError
+from core.exact_numbers import ExactNumbers
 from core.exchanges.base import (
     Book,
     Complaint,
@@ -154,6 +156,23 @@ class _BookTexts(msgspec.Struct, frozen=True, gc=False):
     data: list[_BookText]
 
 
+class _ExactTicker(msgspec.Struct, frozen=True):
+    price: Decimal = field(name="last")
+
+
+class _ExactTickers(msgspec.Struct, frozen=True):
+    data: list[_ExactTicker]
+
+
+class _ExactTrade(msgspec.Struct, frozen=True):
+    price: Decimal = field(name="px")
+    quantity: Decimal = field(name="sz")
+
+
+class _ExactTrades(msgspec.Struct, frozen=True):
+    data: list[_ExactTrade]
+
+
 class _Envelope(msgspec.Struct, frozen=True):
     """A frame that is none of our data, as far as it says what it is."""
 
@@ -172,6 +191,8 @@ _DECODERS: dict[RequestType, msgspec.json.Decoder[_Data]] = {
     RequestType.ORDERBOOK: msgspec.json.Decoder(_Books, strict=False),
 }
 _BOOK_TEXTS = msgspec.json.Decoder(_BookTexts)
+_EXACT_TICKERS = msgspec.json.Decoder(_ExactTickers)
+_EXACT_TRADES = msgspec.json.Decoder(_ExactTrades)
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
 
 
@@ -266,6 +287,12 @@ class OkxDialect(Dialect):
         if isinstance(data, _Tickers):
             return self._tickers(data, track, received_us)
         return self._books(data, track, received_us, frame)
+
+    def exact_numbers(self, frame: str | bytes) -> Sequence[ExactNumbers]:
+        """The tickers or trades of a frame; the kind is that of the last ``receive``."""
+        if self._kind is RequestType.TICKER:
+            return [ExactNumbers(ticker.price) for ticker in _EXACT_TICKERS.decode(frame).data]
+        return [ExactNumbers(trade.price, trade.quantity) for trade in _EXACT_TRADES.decode(frame).data]
 
     def _event(self, envelope: _Envelope) -> None:
         self.control()

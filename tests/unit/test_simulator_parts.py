@@ -20,7 +20,6 @@ from infra.simulator.venue import Answer, Feed, Venue
 from infra.simulator.venues import VENUES
 from tests.simulated_exchange import inflated
 
-
 CHANNELS = {
     "upbit": ("ticker", "trade", "orderbook"),
     "binance": ("ticker", "trade", "depth"),

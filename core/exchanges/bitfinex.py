@@ -27,12 +27,14 @@ Written after Bitfinex's documentation (read 2026-11): "General" (ws-general), "
 import zlib
 from collections import deque
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta, field
 
 from core.errors import ErrorCode, PayloadError
+from core.exact_numbers import ExactNumbers
 from core.exchanges.base import (
     Book,
     Complaint,
@@ -113,6 +115,23 @@ class _Trade(msgspec.Struct, frozen=True, gc=False, array_like=True):
     price: Price
 
 
+class _ExactTicker(msgspec.Struct, frozen=True, array_like=True):
+    bid: float | None
+    bid_sizes: float | None
+    ask: float | None
+    ask_sizes: float | None
+    change: float | None
+    change_rate: float | None
+    last: Decimal
+
+
+class _ExactTrade(msgspec.Struct, frozen=True, array_like=True):
+    trade_id: int
+    time_ms: int
+    amount: Decimal
+    price: Decimal
+
+
 class _Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
     # As they are written, because the checksum is made of that.
     price: msgspec.Raw
@@ -138,6 +157,9 @@ _EVENT = msgspec.json.Decoder(_Event)
 _TICKER = msgspec.json.Decoder(_Ticker, strict=False)
 _TRADE = msgspec.json.Decoder(_Trade, strict=False)
 _TRADES = msgspec.json.Decoder(list[_Trade], strict=False)
+_EXACT_TICKER = msgspec.json.Decoder(_ExactTicker)
+_EXACT_TRADE = msgspec.json.Decoder(_ExactTrade)
+_EXACT_TRADES = msgspec.json.Decoder(list[_ExactTrade])
 _ENTRY = msgspec.json.Decoder(_Entry)
 _ENTRIES = msgspec.json.Decoder(list[_Entry])
 _NUMBER: msgspec.json.Decoder[int | None] = msgspec.json.Decoder(
@@ -180,6 +202,8 @@ class BitfinexDialect(Dialect):
         self._channels: dict[int, _Channel] = {}
         self._bulk = False
         self._sequence: int | None = None
+        # Which trades of the last frame became records, in their order.
+        self._taken: list[int] = []
         self._last_ping = 0
 
     def subscribe(self, added: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
@@ -241,6 +265,17 @@ class BitfinexDialect(Dialect):
         if sequence is not None:
             self._check_sequence(sequence, word == "hb", received_us)
         return self._read(self._channels.get(array.channel_id), word, array, time_ms, received_us)
+
+    def exact_numbers(self, frame: str | bytes) -> Sequence[ExactNumbers]:
+        """The ticker of a frame, or those of its trades that became records."""
+        array = _ARRAY.decode(frame)
+        channel = self._channels[array.channel_id]
+        if channel.request_type is RequestType.TICKER:
+            return (ExactNumbers(_EXACT_TICKER.decode(array.body).last),)
+        word = bytes(memoryview(array.body)[:1]) == b'"'
+        trades = [_EXACT_TRADE.decode(array.a)] if word else _EXACT_TRADES.decode(array.body)
+        by_id = {trade.trade_id: trade for trade in trades}
+        return [ExactNumbers(by_id[i].price, abs(by_id[i].amount)) for i in self._taken]
 
     def _read(
         self, channel: _Channel | None, word: str | None, array: _Array, time_ms: int | None, received_us: int
@@ -338,6 +373,7 @@ class BitfinexDialect(Dialect):
         fresh = [trade for trade in trades if channel.is_new(trade.trade_id)]
         if not fresh:
             self.ignore("trades already seen" if trades else "snapshot without trades")
+        self._taken = [trade.trade_id for trade in fresh]
         records = []
         for trade in fresh:
             track.sequence += 1

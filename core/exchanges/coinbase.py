@@ -20,11 +20,13 @@ Advanced Trade, which has another address and other frames.
 import re
 from collections import deque
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import ClassVar, Literal
 
 import msgspec
 
 from core.errors import ErrorCode, PayloadError
+from core.exact_numbers import ExactNumbers
 from core.exchanges.base import (
     Complaint,
     Confirmed,
@@ -54,7 +56,6 @@ _NAMES_IN_ANSWERS = {
 _TAKER_SIDES = {"buy": Side.SELL, "sell": Side.BUY}
 _PRODUCT = re.compile(r"[A-Z0-9]{1,20}-[A-Z0-9]{1,20}")
 _OUR_TYPES = frozenset({"ticker", "match", "last_match", "snapshot", "l2update", "heartbeat"})
-_PRODUCTS_PER_REQUEST = 100
 
 
 # -- frames --------------------------------------------------------------------------------------------
@@ -130,9 +131,15 @@ class _Envelope(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+class _Exact(msgspec.Struct, frozen=True):
+    price: Decimal
+    size: Decimal | None = None
+
+
 _Data = _Ticker | _Match | _LastMatch | _Snapshot | _Update | _Heartbeat
 # Not strict, so that numbers written as text are read by the decoder itself.
 _DATA: msgspec.json.Decoder[_Data] = msgspec.json.Decoder(_Data, strict=False)
+_EXACT = msgspec.json.Decoder(_Exact)
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
 
 
@@ -161,17 +168,15 @@ class CoinbaseDialect(Dialect):
         return
 
     def _requests(self, kind: str, products: Sequence[str]) -> list[Outgoing]:
-        messages: list[Outgoing] = []
-        for start in range(0, len(products), _PRODUCTS_PER_REQUEST):
-            part = products[start : start + _PRODUCTS_PER_REQUEST]
-            self._asked.append(tuple(part) if kind == "subscribe" else ())
-            request = {
-                "type": kind,
-                "product_ids": part,
-                "channels": [_CHANNELS[self.request_type], "heartbeat"],
-            }
-            messages.append(msgspec.json.encode(request).decode())
-        return messages
+        if not products:
+            return []
+        self._asked.append(tuple(products) if kind == "subscribe" else ())
+        request = {
+            "type": kind,
+            "product_ids": products,
+            "channels": [_CHANNELS[self.request_type], "heartbeat"],
+        }
+        return [msgspec.json.encode(request).decode()]
 
     def receive(self, frame: str | bytes, received_us: int) -> Sequence[Record]:
         """Read one frame; see ``Dialect.receive``."""
@@ -191,6 +196,11 @@ class CoinbaseDialect(Dialect):
         if track is not None:
             track.beats += 1
         return ()
+
+    def exact_numbers(self, frame: str | bytes) -> Sequence[ExactNumbers]:
+        """One ticker or trade a frame."""
+        data = _EXACT.decode(frame)
+        return (ExactNumbers(data.price, data.size),)
 
     def _decode(self, frame: str | bytes) -> _Data | None:
         """The frame as data, or None after it was counted."""
@@ -368,7 +378,7 @@ class Coinbase(ExchangeProfile):
     # bounded by the documentation; a whole book of a large one takes several megabytes.
     limits = ConnectionLimits(
         max_symbols=100,
-        max_symbols_per_message=_PRODUCTS_PER_REQUEST,
+        max_symbols_per_message=100,
         max_connects=8,
         connect_window_s=1.0,
         max_messages=50,

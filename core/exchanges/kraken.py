@@ -29,6 +29,7 @@ import msgspec
 from msgspec import Meta, field
 
 from core.errors import ErrorCode, PayloadError
+from core.exact_numbers import ExactNumbers
 from core.exchanges.base import (
     Book,
     Complaint,
@@ -54,7 +55,6 @@ _SIDES = {"buy": Side.BUY, "sell": Side.SELL}
 _FORMER_NAMES = {"XBT": "BTC", "XDG": "DOGE"}
 _DEPTHS = (10, 25, 100, 500, 1000)
 _CHECKSUM_LEVELS = 10
-_SYMBOLS_PER_REQUEST = 100
 
 
 # -- frames --------------------------------------------------------------------------------------------
@@ -115,6 +115,16 @@ class _Heartbeat(msgspec.Struct, frozen=True, gc=False, tag_field="channel", tag
     pass
 
 
+class _ExactItem(msgspec.Struct, frozen=True):
+    last: Decimal | None = None
+    price: Decimal | None = None
+    quantity: Decimal | None = field(name="qty", default=None)
+
+
+class _ExactFrame(msgspec.Struct, frozen=True):
+    data: list[_ExactItem]
+
+
 class _Result(msgspec.Struct, frozen=True):
     channel: str | None = None
     symbol: str | None = None
@@ -135,6 +145,7 @@ class _Envelope(msgspec.Struct, frozen=True):
 _Data = _Tickers | _Trades | _Books | _Heartbeat
 # Not strict: numbers written as text are read too.
 _DATA: msgspec.json.Decoder[_Data] = msgspec.json.Decoder(_Data, strict=False)
+_EXACT = msgspec.json.Decoder(_ExactFrame)
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
 
 
@@ -151,6 +162,8 @@ class KrakenDialect(Dialect):
         super().__init__(profile, request_type, session_id)
         self._last_request_id = 0
         self._depths: dict[str, int] = {}
+        # Which items of the last frame became records.
+        self._taken: list[int] = []
         self.books.exact = True
 
     def subscribe(self, added: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
@@ -167,22 +180,17 @@ class KrakenDialect(Dialect):
         return msgspec.json.encode({"method": "ping", "req_id": self._last_request_id}).decode()
 
     def _requests(self, method: str, tracks: Sequence[SymbolTrack]) -> list[Outgoing]:
-        channel = _CHANNELS[self.request_type]
-        messages: list[Outgoing] = []
-        for start in range(0, len(tracks), _SYMBOLS_PER_REQUEST):
-            part = tracks[start : start + _SYMBOLS_PER_REQUEST]
-            params: dict[str, object] = {
-                "channel": channel,
-                "symbol": [track.exchange_symbol for track in part],
-            }
-            if self.request_type is RequestType.ORDERBOOK:
-                params["depth"] = self.books.depth = _depth_for(self.books.settings.depth)
-            if self.request_type is RequestType.TRADE and method == "subscribe":
-                params["snapshot"] = False
-            self._last_request_id += 1
-            request = {"method": method, "params": params, "req_id": self._last_request_id}
-            messages.append(msgspec.json.encode(request).decode())
-        return messages
+        params: dict[str, object] = {
+            "channel": _CHANNELS[self.request_type],
+            "symbol": [track.exchange_symbol for track in tracks],
+        }
+        if self.request_type is RequestType.ORDERBOOK:
+            params["depth"] = self.books.depth = _depth_for(self.books.settings.depth)
+        if self.request_type is RequestType.TRADE and method == "subscribe":
+            params["snapshot"] = False
+        self._last_request_id += 1
+        request = {"method": method, "params": params, "req_id": self._last_request_id}
+        return [msgspec.json.encode(request).decode()]
 
     def receive(self, frame: str | bytes, received_us: int) -> Sequence[Record]:
         """Read one frame; see ``Dialect.receive``."""
@@ -200,6 +208,15 @@ class KrakenDialect(Dialect):
         if isinstance(data, _Trades):
             return self._trades(data, received_us)
         return self._tickers(data, received_us)
+
+    def exact_numbers(self, frame: str | bytes) -> Sequence[ExactNumbers]:
+        """Those of the items that the last ``receive`` made records of."""
+        numbers = []
+        for place, item in enumerate(_EXACT.decode(frame).data):
+            price = item.price if item.last is None else item.last
+            if place in self._taken and price is not None:
+                numbers.append(ExactNumbers(price, None if item.price is None else item.quantity))
+        return numbers
 
     def _decode(self, frame: str | bytes) -> _Data | None:
         """The frame as data, or None after it was counted."""
@@ -258,12 +275,14 @@ class KrakenDialect(Dialect):
             for data in frame.data
         ]
         records = []
-        for data, time_ms, track in items:
+        self._taken = []
+        for place, (data, time_ms, track) in enumerate(items):
             if track is None:
                 continue
             if not data.last:
                 self.ignore("ticker without a price")
                 continue
+            self._taken.append(place)
             bid, ask, percent = data.bid or None, data.ask or None, data.change_percent
             track.sequence += 1
             records.append(
@@ -299,10 +318,12 @@ class KrakenDialect(Dialect):
         symbols = dict.fromkeys(data.symbol for data in frame.data)
         tracks = {symbol: self.track_of(RequestType.TRADE, symbol) for symbol in symbols}
         records = []
-        for data, time_ms in zip(frame.data, times_ms, strict=True):
+        self._taken = []
+        for place, data in enumerate(frame.data):
             track = tracks[data.symbol]
             if track is None:
                 continue
+            self._taken.append(place)
             track.sequence += 1
             records.append(
                 Trade(
@@ -310,7 +331,7 @@ class KrakenDialect(Dialect):
                     _REGION,
                     track.symbol,
                     track.exchange_symbol,
-                    time_ms,
+                    times_ms[place],
                     received_us,
                     self.session_id,
                     track.sequence,
@@ -404,7 +425,7 @@ class Kraken(ExchangeProfile):
     # Pairs of a connection and of a message, and messages in a time, are not bounded by the documentation.
     limits = ConnectionLimits(
         max_symbols=500,
-        max_symbols_per_message=_SYMBOLS_PER_REQUEST,
+        max_symbols_per_message=100,
         max_connects=150,
         connect_window_s=600.0,
         max_messages=10,

@@ -1,6 +1,7 @@
 """Bitfinex, version 2: every field of documented frames, channels, sequence, checksums, symbols, errors."""
 
 import json
+from decimal import Decimal
 
 import pytest
 
@@ -347,3 +348,24 @@ def test_symbols(text: str, canonical: str, spelled: str) -> None:
 def test_other_symbols_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"no pair|not 1 to 20"):
         Bitfinex().parse_symbol(text)
+
+
+def test_exact_numbers() -> None:
+    for request_type, name, expected in (
+        (RequestType.TRADE, "trade", [(Decimal("7245.2"), Decimal("0.0125"))]),
+        (
+            RequestType.TRADE,
+            "trade.snapshot",
+            [
+                (Decimal("7244.9"), Decimal("0.005")),
+                (Decimal("7244.9"), Decimal("0.25")),
+                (Decimal("7245.3"), Decimal("0.005")),
+            ],
+        ),
+        (RequestType.TICKER, "ticker", [(Decimal("7617.1"), None)]),
+    ):
+        session = StreamSession(Bitfinex(), request_type, 7, now_s=0.0, exact=True)
+        session.subscribe([Symbol("BTC", "USD")], 0.0)
+        session.receive(frame("bitfinex", CHANNELS[request_type]), US)
+        records = session.receive(frame("bitfinex", name), US)
+        assert [(r.price_exact, getattr(r, "quantity_exact", None)) for r in records] == expected

@@ -1,6 +1,7 @@
 """Coinbase Exchange: every field of the documented frames, symbols, requests, answers, heartbeats, books."""
 
 import json
+from decimal import Decimal
 
 import pytest
 
@@ -270,3 +271,17 @@ def test_symbols(text: str) -> None:
 def test_other_symbols_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not"):
         Coinbase().parse_symbol(text)
+
+
+def test_exact_numbers() -> None:
+    profile = Coinbase()
+    for request_type, name, symbol in (
+        (RequestType.TRADE, "trade", "BTC-USD"),
+        (RequestType.TICKER, "ticker", "ETH-USD"),
+    ):
+        session = StreamSession(profile, request_type, 7, now_s=0.0, exact=True)
+        session.subscribe([profile.parse_symbol(symbol)], 0.0)
+        (record,) = session.receive(frame("coinbase", name), US)
+        assert record.price_exact == Decimal("400.23" if name == "trade" else "1285.22")
+        if name == "trade":
+            assert record.quantity_exact == Decimal("5.23512")

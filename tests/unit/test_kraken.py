@@ -1,6 +1,7 @@
 """Kraken, version 2: every field of the documented frames, symbols, requests, answers, books and checksums."""
 
 import json
+from decimal import Decimal
 
 import pytest
 
@@ -298,3 +299,20 @@ def test_symbols(text: str, canonical: str, spelled: str) -> None:
 def test_other_symbols_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not"):
         Kraken().parse_symbol(text)
+
+
+def test_exact_numbers_of_what_was_asked_for() -> None:
+    profile = Kraken()
+    session = StreamSession(profile, RequestType.TRADE, 7, now_s=0.0, exact=True)
+    session.subscribe([Symbol("MATIC", "USD")], 0.0)
+    message = json.loads(frame("kraken", "trade"))
+    message["data"][:0] = json.loads(frame("kraken", "trade.snapshot"))["data"]
+    records = session.receive(json.dumps(message), US)
+    assert [(r.price_exact, r.quantity_exact) for r in records] == [
+        (Decimal("0.5117"), Decimal(40)),
+        (Decimal("0.5118"), Decimal("1250.5")),
+    ]
+    session = StreamSession(profile, RequestType.TICKER, 7, now_s=0.0, exact=True)
+    session.subscribe([Symbol("BTC", "USD")], 0.0)
+    (ticker,) = session.receive(frame("kraken", "ticker"), US)
+    assert ticker.price_exact == Decimal("45285.2")

@@ -13,7 +13,7 @@ from tests.simulated_exchange import SYMBOLS, SimulatedExchange
 from tests.waiting import until
 
 
-@pytest.mark.parametrize("exchange_name", ["upbit", "binance"])
+@pytest.mark.parametrize("exchange_name", ["upbit", "binance", "bybit", "okx", "huobi"])
 @pytest.mark.parametrize("request_type", list(RequestType))
 async def test_every_frame_becomes_the_record_that_the_log_announces(
     exchange_name: str, request_type: RequestType

@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
 import orjson
-import uvloop
 import websockets
 from confluent_kafka import Producer
 
 from benchmarks.market_frames import SYMBOLS
 from benchmarks.measured_process import MeasuredProcess
+from infra.commandline.run import run_in_loop
 
 TOPIC: Final = "bench.plain"
 IN_FLIGHT: Final = 1000
@@ -176,4 +176,4 @@ def _run(way: str, bootstrap_servers: str, url: str, delivered: _Counter) -> Non
     async def main() -> None:
         await work(url, producer(bootstrap_servers, linger_ms), delivered)
 
-    uvloop.run(main())
+    run_in_loop(main())

@@ -13,13 +13,17 @@ class ConnectBudget:
 
     def reserve(self, now_s: float) -> float:
         """Take one connect; returns the seconds to wait before it may be made (0: now)."""
+        wait_s = self.wait_s(now_s)
+        self._at_s.append(now_s + wait_s)
+        return wait_s
+
+    def wait_s(self, now_s: float) -> float:
+        """What ``reserve`` would answer, with nothing taken."""
         while self._at_s and now_s - self._at_s[0] >= self._window_s:
             self._at_s.popleft()
-        at_s = now_s
-        if len(self._at_s) >= self._max_connects:
-            at_s = self._at_s[-self._max_connects] + self._window_s
-        self._at_s.append(at_s)
-        return at_s - now_s
+        if len(self._at_s) < self._max_connects:
+            return 0.0
+        return max(0.0, self._at_s[-self._max_connects] + self._window_s - now_s)
 
     def hold_off(self, now_s: float, seconds: float) -> None:
         """Let no connect be made for ``seconds``, as an exchange demands that has refused one."""

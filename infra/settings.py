@@ -4,17 +4,19 @@ Names are those of the environment. All are validated when this is built; ``load
 wrong into one ``SettingsError`` that lists each by name.
 """
 
+import json
 import socket
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from core.errors import SettingsError
 from core.events import without_secrets
+from core.identity import Exchange
 
 
 class ProducerProfile(StrEnum):
@@ -146,11 +148,12 @@ class GatewaySettings(_Section):
     """``exact`` also fills ``price_exact`` and ``quantity_exact``, from the exchange's own text."""
     message_timestamp: Literal["received", "exchange"] = "received"
     command_max_bytes: int = Field(default=256 * 1024, ge=1024)
-    url_allow_list: tuple[str, ...] = ()
-    """Hosts (``host`` or ``host:port``) that a command's URL may name beside the exchange's own."""
-    exchange_urls: dict[str, str] = Field(default_factory=dict)
+    url_allow_list: Annotated[tuple[str, ...], NoDecode] = ()
+    """Hosts (``host`` or ``host:port``) that a command's URL may name beside the exchange's own; separated by
+    commas, or as a JSON list."""
+    exchange_urls: Annotated[dict[str, str], NoDecode] = Field(default_factory=dict)
     """JSON object exchange -> WebSocket URL to use in place of the public one, as for a simulator."""
-    exchange_rest_urls: dict[str, str] = Field(default_factory=dict)
+    exchange_rest_urls: Annotated[dict[str, str], NoDecode] = Field(default_factory=dict)
     """JSON object exchange -> REST URL (``http(s)://host[:port]``) in place of the public one. By default where
     ``exchange_urls`` names a plain ``ws://`` address, as a simulator has, that host and port by HTTP."""
     book_depth: int = Field(default=1000, ge=1, le=5000)
@@ -177,6 +180,28 @@ class GatewaySettings(_Section):
     def _named(cls, value: str | None) -> str | None:
         return value or None
 
+    @field_validator("url_allow_list", mode="before")
+    @classmethod
+    def _hosts(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):
+            return tuple(_json(value))
+        return tuple(host.strip() for host in value.split(",") if host.strip())
+
+    @field_validator("exchange_urls", "exchange_rest_urls", mode="before")
+    @classmethod
+    def _object(cls, value: Any) -> Any:
+        return _json(value) if isinstance(value, str) else value
+
+    @field_validator("exchange_urls", "exchange_rest_urls")
+    @classmethod
+    def _of_exchanges(cls, value: dict[str, str]) -> dict[str, str]:
+        unknown = sorted(set(value) - {exchange.value for exchange in Exchange})
+        if unknown:
+            raise ValueError(f"no such exchange: {', '.join(unknown)}")
+        return value
+
     def rest_url(self, exchange: str, public: str | None) -> str | None:
         """Where an exchange's REST is reached; None for one that needs none."""
         given = self.exchange_rest_urls.get(exchange)
@@ -190,6 +215,13 @@ class GatewaySettings(_Section):
     def topic(self, name: str) -> str:
         """A topic's or group's full name."""
         return self.prefix + name
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as exc:
+        raise ValueError(f"this is not JSON: {exc}") from exc
 
 
 class Settings(_Section):
@@ -230,8 +262,6 @@ def load_settings(env_file: Path | None = None) -> Settings:
             for error in exc.errors(include_url=False, include_input=False):
                 variable = prefix + "_".join(str(p) for p in error["loc"][:1]).upper()
                 wrong.append(f"{variable}: {error['msg']}")
-        except Exception as exc:  # noqa: BLE001 - pydantic-settings raises its own type for JSON it cannot read
-            wrong.append(f"{prefix}…: {exc}")
     if wrong:
         raise SettingsError(without_secrets("; ".join(wrong)))
     return Settings(**sections)

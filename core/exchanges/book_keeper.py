@@ -336,6 +336,8 @@ class BookKeeper:
         if kept.broken:
             kept.broken = False
             self._notices.append(SymbolWhole(track.symbol, kept.attempts))
+        else:
+            kept.attempts = 0
 
     def _again(self, kept: KeptBook) -> None:
         kept.asked = False

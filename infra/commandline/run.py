@@ -50,14 +50,13 @@ def effective(settings: Settings) -> dict[str, Any]:
     return shown
 
 
-def run_in_loop(work: Any) -> None:
-    """Run a coroutine on uvloop where there is one."""
+def run_in_loop(work: Any) -> Any:
+    """Run a coroutine on uvloop where there is one; returns what it returns."""
     try:
         import uvloop
     except ImportError:  # Windows
-        asyncio.run(work)
-    else:
-        uvloop.run(work)
+        return asyncio.run(work)
+    return uvloop.run(work)
 
 
 def stop_on_signals(stopping: asyncio.Event) -> None:

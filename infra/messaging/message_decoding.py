@@ -17,6 +17,7 @@ class MessageDecoder:
     def __init__(self, schemas: WriterSchemas) -> None:
         self._schemas = schemas
         self._readers: dict[int, Read] = {}
+        self._unreadable: dict[int, str] = {}
 
     def decode(self, value: bytes | None) -> Any:
         """The value; None for a tombstone.
@@ -34,11 +35,14 @@ class MessageDecoder:
         schema_id = schema_id_of(value)
         read = self._readers.get(schema_id)
         if read is None:
+            if schema_id in self._unreadable:
+                raise PayloadError(self._unreadable[schema_id])
             try:
                 read = self._readers[schema_id] = compile_reader(self._schemas.get(schema_id))
             except RegistryError as exc:
                 if exc.retriable:
                     raise
+                self._unreadable[schema_id] = exc.message
                 raise PayloadError(exc.message) from exc
         return read(value)
 

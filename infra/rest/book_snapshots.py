@@ -12,6 +12,8 @@ from core.connect_budget import ConnectBudget
 from core.connect_refusals import read_retry_after, wait_after_refusal
 from core.errors import ConnectFailedError
 
+MAX_WAIT_S: Final = 60.0
+"""A request whose turn is later than this is given up at once; the session asks again."""
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 _EXPLAINED: Final = frozenset({HTTPStatus.OK, HTTPStatus.BAD_REQUEST})
 
@@ -50,7 +52,10 @@ class RestBookSnapshots:
         address = self._addresses.get(exchange)
         if address is None:
             raise ConnectFailedError(f"no REST address of {exchange} is known; set GATEWAY_EXCHANGE_REST_URLS")
-        wait_s = address.budget.reserve(time.monotonic())
+        wait_s = address.budget.wait_s(time.monotonic())
+        if wait_s > MAX_WAIT_S:
+            raise ConnectFailedError(f"{exchange} takes no request for {wait_s:.0f} s", retry_after_s=wait_s)
+        address.budget.reserve(time.monotonic())
         if wait_s > 0:
             await self._sleep(wait_s)
         url = address.url + path

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -50,6 +51,21 @@ def environment_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "environment"
 
 
+@pytest.mark.timeout(300)  # whoever comes first pays for the installation
+def test_the_wheel_holds_every_file_of_the_packages(environment_folder: Path) -> None:
+    context = environment_folder.parent / "context"
+    (wheel,) = (environment_folder.parent / "wheel").glob("*.whl")
+    packages = [path for path in copied_from_context(dockerfile_stages()[0]) if (context / path).is_dir()]
+    files = {
+        file.relative_to(context).as_posix()
+        for package in packages
+        for file in (context / package).rglob("*")
+        if file.is_file()
+    }
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    assert packed == files
+
+
 @pytest.fixture
 def run(environment_folder: Path, tmp_path: Path) -> Run:
     """Runs a program of the environment outside the repository, with no settings but the given."""
@@ -83,7 +99,7 @@ def _clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
 
 
-@pytest.mark.timeout(300)  # the first test pays for the installation
+@pytest.mark.timeout(300)
 def test_the_wheel_holds_everything_that_run_needs_and_no_extra(run: Run) -> None:
     done = run("gateway", "--help")
     assert done.returncode == 0, done.stderr

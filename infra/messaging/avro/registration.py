@@ -89,22 +89,32 @@ async def _look_up(client: SchemaRegistryClient, subject: str, text: str) -> int
 async def register_schema(client: SchemaRegistryClient, subject: str, text: str, compatibility: str) -> int:
     """Register one schema under one subject with its compatibility, and return its id.
 
-    The level is set first, so that it already holds for this version. Raises what the client raises, naming the
-    subject; of a schema that may not follow, each field and the rule.
+    The level is set first, so that it already holds for this version, but not on a subject whose schemas this
+    one may not follow: they may be somebody else's. Raises what the client raises, naming the subject; of a
+    schema that may not follow, each field and the rule.
     """
     try:
-        await _set_level(client, subject, compatibility)
+        if await client.compatibility(subject) != compatibility:
+            if await _look_up(client, subject, text) is None:
+                reasons = await _reasons(client, subject, text, compatibility)
+                if reasons:
+                    raise _refused(client, compatibility, reasons)
+            await _set_level(client, subject, compatibility)
         try:
             return await client.register(subject, text)
         except SchemaIncompatibleError as exc:
             reasons = await _reasons(client, subject, text, compatibility)
             if not reasons:
                 raise
-            raise SchemaIncompatibleError(
-                f"{client.url} refuses the schema under {compatibility}: {'; '.join(reasons)}"
-            ) from exc
+            raise _refused(client, compatibility, reasons) from exc
     except RegistryError as exc:
         raise type(exc)(f"{subject}: {exc.message}", detail=exc.detail) from exc
+
+
+def _refused(client: SchemaRegistryClient, level: str, reasons: Iterable[str]) -> SchemaIncompatibleError:
+    return SchemaIncompatibleError(
+        f"the schema may not follow those registered at {client.url} under {level}: {'; '.join(reasons)}"
+    )
 
 
 async def _set_level(client: SchemaRegistryClient, subject: str, level: str) -> None:

@@ -24,6 +24,7 @@ from infra.settings import RegistrySettings
 
 MEDIA_TYPE: Final = "application/vnd.schemaregistry.v1+json"
 
+_MAX_ANSWER_BYTES: Final = 8 * 1024 * 1024
 _TRANSIENT_STATUS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -111,13 +112,14 @@ class RegistryHttp:
                     headers["Authorization"] = endpoint.authorization
                 try:
                     async with asyncio.timeout(self._timeout_s):
-                        response = await client.request(
+                        request = client.build_request(
                             method,
                             endpoint.url + path,
                             content=content,
                             params=dict(query) if query else None,
                             headers=headers,
                         )
+                        response = await _bounded(client, request)
                 except TimeoutError:
                     failures.append(f"{endpoint.url} did not answer within {self._timeout_s:g} s")
                     continue
@@ -157,6 +159,26 @@ class RegistryHttp:
         return httpx2.AsyncClient(verify=context, timeout=self._timeout_s, trust_env=not is_local)
 
 
+async def _bounded(client: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Response:
+    """The whole answer; raises ``RegistryError`` for one that is longer than any registry's."""
+    response = await client.send(request, stream=True)
+    try:
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > _MAX_ANSWER_BYTES:
+                raise RegistryError(
+                    f"{request.url} does not answer like a schema registry: more than "
+                    f"{_MAX_ANSWER_BYTES:,} bytes; check the URL"
+                )
+    finally:
+        await response.aclose()
+    headers = {"content-type": response.headers.get("content-type", "something")}
+    if "location" in response.headers:
+        headers["location"] = response.headers["location"]
+    return httpx2.Response(response.status_code, headers=headers, content=bytes(body), request=request)
+
+
 def _result(url: str, method: str, path: str, response: httpx2.Response) -> Any:
     status = response.status_code
     if 200 <= status < 300:
@@ -170,6 +192,12 @@ def _result(url: str, method: str, path: str, response: httpx2.Response) -> Any:
                 f"{response.headers.get('content-type', 'something')} that is not JSON; check the URL's path"
             ) from exc
     message = _message(response)
+    if 300 <= status < 400:
+        target = without_secrets(response.headers.get("location", "nowhere"))
+        raise RegistryError(
+            f"{url} redirects to {target[:200]}: no redirect is followed, since credentials would go along; "
+            "set SCHEMA_REGISTRY_URL to the registry itself"
+        )
     if status == 404:
         if _json(response).get("error_code") is None:
             raise RegistryError(f"{url} is not a schema registry: nothing at {path}; check the URL's path")

@@ -125,8 +125,9 @@ class AvroDeserializer:
 
     Schemas are kept for good; that an id is unknown, or the registry away, is kept ``negative_ttl_s`` seconds,
     so that a stream of such messages does not become a stream of requests. With ``schema_name`` every value
-    comes as that packaged schema says (Avro's schema resolution), else as it was written. Without ``registry``
-    it opens that of the settings; ``close`` closes that one alone.
+    comes as that packaged schema says (Avro's schema resolution), with ``schema`` (a JSON object) as that one
+    does, else as it was written. Without ``registry`` it opens that of the settings; ``close`` closes that one
+    alone.
     """
 
     def __init__(
@@ -134,13 +135,14 @@ class AvroDeserializer:
         registry: SchemaRegistryClient | None = None,
         *,
         schema_name: str | None = None,
+        schema: dict[str, Any] | None = None,
         loader: SchemaLoader | None = None,
         negative_ttl_s: float = 5.0,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._registry = registry if registry is not None else SchemaRegistryClient()
         self._owns_registry = registry is None
-        self._wanted = None if schema_name is None else (loader or SchemaLoader()).schema(schema_name)
+        self._wanted = schema if schema_name is None else (loader or SchemaLoader()).schema(schema_name)
         self._readers: dict[int, Read] = {}
         self._failed: dict[int, tuple[float, RegistryError]] = {}
         self._negative_ttl_s = negative_ttl_s

@@ -1,0 +1,31 @@
+"""Compressed frames within their bound."""
+
+import gzip
+import zlib
+
+import pytest
+
+from core.errors import ErrorCode, PayloadError
+from core.exchanges.inflate import inflate
+
+DATA = b'{"ch":"market.btcusdt.trade.detail"}' * 10
+
+
+def test_gzip_zlib_and_bare_deflate() -> None:
+    assert inflate(gzip.compress(DATA), len(DATA)) == DATA
+    assert inflate(zlib.compress(DATA), 10_000) == DATA
+    bare = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    assert inflate(bare.compress(DATA) + bare.flush(), 10_000, raw=True) == DATA
+
+
+def test_a_bomb_stops_at_the_bound() -> None:
+    bomb = gzip.compress(bytes(50_000_000))
+    with pytest.raises(PayloadError, match="more than 1000 bytes") as caught:
+        inflate(bomb, 1000)
+    assert caught.value.code is ErrorCode.FRAME_TOO_LARGE
+
+
+@pytest.mark.parametrize("broken", [b"", b"\x1f\x8b", gzip.compress(DATA)[:-3], b"plain", "text"])
+def test_what_is_not_whole_is_an_error_of_the_frame(broken: str | bytes) -> None:
+    with pytest.raises(PayloadError):
+        inflate(broken, 10_000)

@@ -152,6 +152,7 @@ async def _realtime_producer(
         return _awaited_sink(settings, lifecycle, data, encode=codec.encode)
     producer = RealtimeDataProducer(codec=codec, producer=data, settings=settings)
     await producer.start_producer()
+    lifecycle.add("realtime producer", producer.stop_producer)
     return producer
 
 

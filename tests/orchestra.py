@@ -13,6 +13,7 @@ from application.ports import Event, Position
 from application.reporting import ErrorReporter
 from application.stream import StreamParts
 from core.command_rules import connect_facts, disconnect_facts
+from core.errors import QueueFullError
 from core.exchanges.base import BookSettings, ExchangeProfile
 from core.exchanges.table import PROFILES
 from core.identity import ConnectionScopeDomain, RequestType
@@ -120,12 +121,15 @@ class DesiredLog:
 
 
 class Sink:
-    """Takes every record, and says it is delivered."""
+    """Takes every record unless it is ``full``, and says it is delivered."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
+        self.full = False
 
     def publish(self, record: Record, on_delivery: Any = None) -> None:
+        if self.full:
+            raise QueueFullError("full")
         self.records.append(record)
         if on_delivery is not None:
             on_delivery(None, _Delivered())

@@ -5,6 +5,7 @@ first use, and ``EmbeddedTopicAdmin`` only makes them appear.
 """
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any, Final, Literal, Protocol
 
@@ -98,7 +99,8 @@ class TopicAdmin:
             raise SettingsError(f"topics are missing: {names}; create them, or set GATEWAY_TOPICS=create")
         if missing:
             self._create(admin, missing)
-        wrong = self._contradictions(admin, table, {**existing})
+            existing = self._all_there(admin, table)
+        wrong = self._contradictions(admin, table, existing)
         if wrong:
             raise SettingsError("; ".join(wrong))
 
@@ -126,6 +128,20 @@ class TopicAdmin:
                 f"Kafka at {self._settings.kafka.bootstrap_servers} does not answer: {exc.args[0].str()}"
             ) from exc
         return {name: len(topic.partitions) for name, topic in topics.items() if topic.error is None}
+
+    def _all_there(self, admin: AdminClient, table: list[TopicSpec]) -> dict[str, int]:
+        """Look again until every topic shows: another may have made one meanwhile, and differently."""
+        deadline_s = time.monotonic() + _TIMEOUT_S
+        while True:
+            existing = self._existing(admin)
+            absent = [
+                name for spec in table if (name := self._settings.gateway.topic(spec.name)) not in existing
+            ]
+            if not absent:
+                return existing
+            if time.monotonic() > deadline_s:
+                raise DeliveryError(f"topics were created and do not show: {', '.join(absent)}")
+            time.sleep(0.1)
 
     def _create(self, admin: AdminClient, missing: list[TopicSpec]) -> None:
         gateway = self._settings.gateway
@@ -191,7 +207,7 @@ class TopicAdmin:
             try:
                 policies[asked[resource]] = str(future.result(_TIMEOUT_S)["cleanup.policy"].value)
             except KafkaException as exc:
-                if exc.args[0].code() == KafkaError._TIMED_OUT:
+                if exc.args[0].code() in (KafkaError._TIMED_OUT, KafkaError.UNKNOWN_TOPIC_OR_PART):
                     raise self._not_told() from exc
                 _log.warning("topic's settings unknown", topic=resource.name, reason=exc.args[0].str())
             except TimeoutError as exc:

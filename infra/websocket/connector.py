@@ -11,7 +11,7 @@ from typing import Any
 
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.frames import Frame, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 
 from application.ports import ConnectionEnd, FrameHandler
 from core.connect_refusals import read_retry_after
@@ -74,14 +74,23 @@ class WebsocketsConnection:
         self._connection.transport.resume_reading()
 
     async def closed(self) -> ConnectionEnd:
-        """Wait for the end; the code and the reason of the close, in words."""
+        """Wait for the end; the code and the reason of the close, in words.
+
+        Where this side ended it for a reason of its own (a frame over the limit, an unanswered ping), that
+        is what ended it, whether or not the other side still answered.
+        """
         connection = self._connection
         await connection.wait_closed()
-        reason = connection.close_reason or ""
-        if not reason and connection.close_code == 1006:
-            cause = connection.connection_exc if hasattr(connection, "connection_exc") else None
-            reason = str(cause or "the connection was lost")
-        return ConnectionEnd(connection.close_code or 1006, reason)
+        protocol = connection.protocol
+        sent, received = protocol.close_sent, protocol.close_rcvd
+        if sent is not None and sent.code != CloseCode.NORMAL_CLOSURE and not protocol.close_rcvd_then_sent:
+            return ConnectionEnd(int(sent.code), sent.reason)
+        if received is not None:
+            return ConnectionEnd(int(received.code), received.reason)
+        cause = connection.connection_exc if hasattr(connection, "connection_exc") else None
+        if sent is not None:
+            return ConnectionEnd(int(sent.code), sent.reason)
+        return ConnectionEnd(int(CloseCode.ABNORMAL_CLOSURE), str(cause or "the connection was lost"))
 
     async def close(self) -> None:
         """Send a close frame, wait for the answer within the library's time limit, end the transport."""

@@ -156,3 +156,37 @@ class ContainerSuite:
         await sink.flush(5)
         await close_container(container)
         assert double.sent[0][1] == {name: getattr(ticker, name) for name in ticker.__struct_fields__}
+
+    async def test_each_producer_sends_and_waits(self, world: World) -> None:
+        container = world.container()
+        await (await container.messaging.topics()).ensure()
+        topic = world.settings.gateway.topic
+        for provider in (
+            container.messaging.error_producer,
+            container.messaging.control_producer,
+        ):
+            assert await (await provider()).send_and_wait(topic("ws.error"), {"any": "event"}) is True
+        await (await container.messaging.codec()).prepare()
+        ticker = Ticker(
+            exchange="upbit",
+            region="korea",
+            symbol="BTC-KRW",
+            exchange_symbol="KRW-BTC",
+            exchange_ts_ms=None,
+            received_ts_us=1,
+            session_id=2,
+            sequence=3,
+            price=4.0,
+        )
+        realtime = await container.messaging.realtime_producer()
+        assert await realtime.send_and_wait(topic("realtime.ticker"), ticker, "upbit|BTC-KRW") is True
+        batch = {
+            "range_start_ts_kst": 0,
+            "range_end_ts_kst": 60_000,
+            "bucket_size_sec": 60,
+            "items": [],
+            "version": 1,
+        }
+        metrics = await container.messaging.metrics_producer()
+        assert await metrics.send_counting_batch("korea", "upbit", "ticker", batch) is True
+        await close_container(container)

@@ -300,3 +300,40 @@ async def test_sequences_go_on_over_unsubscribe_and_subscribe() -> None:
         assert sequences == list(range(1, len(sequences) + 1))
         assert len({r.session_id for r in one.sink.records}) == 1
         assert Counter(r.symbol for r in one.sink.records)[BTC] >= 3
+
+
+async def test_a_connection_opened_while_records_are_given_up_reads() -> None:
+    async with Orchestra() as o:
+        one = o.instance(owns=[HOME])
+        await o.connect(BTC)
+        taken = len(one.sink.records)
+        one.sink.full = True
+        o.upbit.answer()
+        assert o.upbit.open[0].paused
+        await o.clock.advance(6)
+        assert not o.upbit.open[0].paused
+        o.upbit.open[0].end()
+        await o.clock.advance(3)
+        (connection,) = o.upbit.open
+        assert not connection.paused
+        one.sink.full = False
+        o.upbit.answer()
+        assert len(one.sink.records) == taken + 1
+        await settled()
+        assert [e["error"]["error_code"] for e in one.reports.sent][-1] == "circuit_open"
+
+
+async def test_what_is_held_when_a_stream_ends_still_goes_out() -> None:
+    async with Orchestra() as o:
+        one = o.instance(owns=[HOME])
+        await o.connect(BTC)
+        one.sink.full = True
+        o.upbit.answer()
+        await o.disconnect()
+        await o.clock.advance(1)
+        assert one.orchestrator.take_ended() == []
+        one.sink.full = False
+        await o.clock.advance(1)
+        (stream,) = one.orchestrator.take_ended()
+        assert (stream.accounting.produced, stream.accounting.shed) == (2, 0)
+        assert len(one.sink.records) == 2

@@ -104,7 +104,9 @@ class AvroProducer:
             settings = self._settings = load_settings()
         return settings.gateway.topic(name)
 
-    def _make_wrapper(self, settings: Settings) -> AvroProducerWrapper | JsonProducerWrapper:
+    def _make_wrapper(
+        self, settings: Settings, core: KafkaProducer | None = None
+    ) -> AvroProducerWrapper | JsonProducerWrapper:
         if self.use_avro:
             return AvroProducerWrapper(
                 self._serializer,
@@ -112,8 +114,9 @@ class AvroProducer:
                 settings=settings,
                 profile=self._profile,
                 name=self._name,
+                core=core,
             )
-        return JsonProducerWrapper(settings=settings, profile=self._profile, name=self._name)
+        return JsonProducerWrapper(settings=settings, profile=self._profile, name=self._name, core=core)
 
 
 # -- errors --------------------------------------------------------------------------------------------
@@ -293,6 +296,10 @@ class RealtimeDataProducer(AvroProducer):
         """Open the Kafka client unless one was given, and get ready to encode; again does nothing."""
         if self._given_producer is not None:
             self._settings = self._given_settings or load_settings()
+            client = getattr(self._given_producer, "inner", self._given_producer)
+            if self._own is None and isinstance(client, KafkaProducer):
+                self._own = self._make_wrapper(self._settings, client)  # what is awaited shares the client
+                await self._own.start()
         else:
             await super().start_producer()
         assert self._settings is not None, "read above"
@@ -321,7 +328,7 @@ class RealtimeDataProducer(AvroProducer):
 
     @property
     def core(self) -> KafkaProducer | None:
-        """Its own Kafka client with its account; None when a producer was given or it is not started."""
+        """The Kafka client it writes through, with its account; None when it is not started, or unknown."""
         return self._own.core if self._own is not None else None
 
     @property

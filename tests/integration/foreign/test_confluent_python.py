@@ -10,6 +10,9 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer
 
 from tests.integration.foreign.market import SCHEMAS, Market
 
+# The first test pays for the broker, the registry and the gateway's run.
+pytestmark = pytest.mark.timeout(240)
+
 Read = dict[tuple[int, int], dict[str, Any]]
 
 

@@ -11,6 +11,9 @@ from infra.services.artifacts import MavenArtifacts
 from tests.integration.foreign import java_programs
 from tests.integration.foreign.market import SCHEMAS, Market
 
+# The first test pays for the broker, the registry and the gateway's run.
+pytestmark = pytest.mark.timeout(240)
+
 Printed = dict[str, dict[tuple[int, int], dict[str, Any]]]
 
 

@@ -15,6 +15,9 @@ from tests.integration.foreign import java_programs
 from tests.integration.foreign.documented import documented
 from tests.integration.foreign.market import SCHEMAS, Market
 
+# The first test pays for the broker, the registry and the gateway's run.
+pytestmark = pytest.mark.timeout(240)
+
 _WITHIN_S = 60.0
 _TOKEN = re.compile(r"Struct\{|[{}\[\]=]|, ?|[^{}\[\],=]+")
 

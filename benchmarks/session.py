@@ -143,7 +143,24 @@ def session_for(exchange: str, name: str, frame: bytes, *, exact: bool = False) 
     data = orjson.loads(frame)
     own = data.get("code") or data.get("cd") or data["data"]["s"]
     session.subscribe([profile.parse_symbol(own)], 0.0)
+    if (exchange, name) == ("binance", "orderbook"):
+        _give_book(session, data["data"])
     return session
+
+
+def _give_book(session: StreamSession, update: dict[str, Any]) -> None:
+    """A whole book of 1,000 levels a side under the updates, so that keeping it is part of the figure."""
+    session.receive('{"result":null,"id":1}', 1)
+    session.on_time(1.0)
+    best = float(update["b"][0][0])
+    book = {
+        "lastUpdateId": update["U"] - 1,
+        "bids": [[f"{best - 0.01 * step:.8f}", "1.00000000"] for step in range(1000)],
+        "asks": [[f"{best + 0.01 * (step + 1):.8f}", "1.00000000"] for step in range(1000)],
+    }
+    (track,) = session.tracks
+    if not session.snapshot(track.symbol, orjson.dumps(book), 1):
+        raise SystemExit("binance orderbook: no whole book")
 
 
 def frames_of(exchange: str, name: str, frame: bytes, count: int) -> list[bytes]:

@@ -11,7 +11,14 @@ from websockets.exceptions import ConnectionClosed
 from infra.simulator.log import FrameLogEntry
 from infra.simulator.server import ExchangeSimulator
 
-SYMBOLS = {"upbit": ["BTC-KRW", "ETH-KRW", "XRP-KRW"], "binance": ["BTC-USDT", "ETH-USDT", "XRP-USDT"]}
+_KRW, _USDT = ["BTC-KRW", "ETH-KRW", "XRP-KRW"], ["BTC-USDT", "ETH-USDT", "XRP-USDT"]
+SYMBOLS = {
+    "upbit": _KRW,
+    "binance": _USDT,
+    "bithumb": _KRW,
+    "coinone": _KRW,
+    "korbit": _KRW,
+}
 
 
 class SimulatedExchange:
@@ -39,6 +46,17 @@ def upbit_request(*types: dict[str, Any], fmt: str | None = None, ticket: str = 
 def binance_request(method: str, *params: Any, request_id: Any = 1) -> str:
     """Binance's request object."""
     return json.dumps({"method": method, "params": list(params), "id": request_id})
+
+
+def coinone_request(kind: str, channel: str, target: str, quote: str = "KRW", **more: Any) -> str:
+    """Coinone's request object for one topic."""
+    topic = {"quote_currency": quote, "target_currency": target}
+    return json.dumps({"request_type": kind, "channel": channel, "topic": topic, **more})
+
+
+def korbit_request(kind: str, *symbols: str, method: str = "subscribe", **more: Any) -> str:
+    """Korbit's request array with one object."""
+    return json.dumps([{"method": method, "type": kind, "symbols": list(symbols), **more}])
 
 
 async def receive(client: ClientConnection, within_s: float = 5.0) -> Any:

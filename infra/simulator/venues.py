@@ -3,10 +3,16 @@
 from typing import Final
 
 from infra.simulator.binance import BinanceVenue
+from infra.simulator.bithumb import BithumbVenue
+from infra.simulator.coinone import CoinoneVenue
+from infra.simulator.korbit import KorbitVenue
 from infra.simulator.upbit import UpbitVenue
 from infra.simulator.venue import Venue
 
 VENUES: Final[dict[str, type[Venue]]] = {
     "binance": BinanceVenue,
+    "bithumb": BithumbVenue,
+    "coinone": CoinoneVenue,
+    "korbit": KorbitVenue,
     "upbit": UpbitVenue,
 }

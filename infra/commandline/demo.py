@@ -212,8 +212,11 @@ class _Demo:
 
     def _summarise(self, report: AuditReport) -> None:
         verdict = "every frame is in Kafka once and in order" if report.ok else "NOT every frame is in order"
+        own = report.totals.records - self._sent
+        snapshots = f" ({own} of them whole order books beside the changes)" if own > 0 else ""
         self._console.print(
-            f"{self._sent} frames sent by the exchanges, {report.totals.records} records in Kafka: {verdict}",
+            f"{self._sent} frames sent by the exchanges, {report.totals.records} records in Kafka{snapshots}: "
+            f"{verdict}",
             highlight=False,
         )
 

@@ -87,6 +87,8 @@ def value_of(schema: Any, number: int = 1) -> Any:
             return {one["name"]: value_of(one["type"], number) for one in schema["fields"]}
         case "array":
             return [value_of(schema["items"], number + step) for step in range(2)]
+        case "map":
+            return {f"k{number}": value_of(schema["values"], number)}
         case "enum":
             return schema["symbols"][min(1, len(schema["symbols"]) - 1)]
         case "decimal":

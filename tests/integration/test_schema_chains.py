@@ -50,13 +50,24 @@ def through_a_topic(bootstrap_servers: str, topic: str, values: list[bytes]) -> 
         consumer.close()
 
 
+NOT_RESOLVED = "the avro package's reader takes no enum's default, although its checker counts on it"
+
+
 def by_apache_avro(writer: dict[str, Any], reader: dict[str, Any], framed: bytes) -> Any:
-    """What Apache Avro's own Python reader makes of it."""
+    """What Apache Avro's own Python reader makes of it, or NOT_RESOLVED."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         schemas = [avro.schema.parse(json.dumps(schema)) for schema in (writer, reader)]
         decoder = avro.io.BinaryDecoder(io.BytesIO(framed[HEADER_SIZE:]))
-        return avro.io.DatumReader(*schemas).read(decoder)
+        try:
+            return avro.io.DatumReader(*schemas).read(decoder)
+        except avro.errors.SchemaResolutionException as exc:
+            if (
+                "Symbol Y not present" in str(exc)
+                and '"default": "UNKNOWN"' in str(exc).partition("Reader's")[2]
+            ):
+                return NOT_RESOLVED
+            raise
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -83,8 +94,11 @@ async def test_every_promised_pair_reads(registry, kafka, prefix, rule):
                 message = messages[writer - 1]
                 value = await ours[reader].deserialize_async(message)
                 assert value == await asyncio.to_thread(theirs[reader], message, context), (reader, writer)
-                assert value == by_apache_avro(chain[writer - 1], chain[reader - 1], message), (reader, writer)
-                assert list(value) == [one["name"] for one in chain[reader - 1]["fields"]]
+                reference = by_apache_avro(chain[writer - 1], chain[reader - 1], message)
+                assert reference in (value, NOT_RESOLVED), (reader, writer)
+                if reference == NOT_RESOLVED:
+                    assert value["e"] == "UNKNOWN"
+                assert set(value) == {one["name"] for one in chain[reader - 1]["fields"]}
                 assert value["a"] == written[writer - 1]["a"]
         if rule in BROKEN:
             reader, writer = BROKEN[rule]

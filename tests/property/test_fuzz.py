@@ -21,6 +21,9 @@ SYMBOLS = {
     Exchange.HUOBI: ["BTC-USDT", "ETH-USDT", "ETH-BTC", "1INCH-USDT", "HT-USDT"],
 }
 
+ELSEWHERE = ["BTC-USDT", "BTC-USD", "BTC-KRW", "ETH-USDT", "ETH-USD", "ETH-KRW"]
+"""Of an exchange without a line of its own above."""
+
 
 def check(record: Record) -> None:
     """What holds of every record, whatever came in."""
@@ -54,7 +57,7 @@ def test_broken_frames(exchange: Exchange, accept_all: bool) -> None:
     source = random.Random(f"{exchange} {accept_all}")
     profile, frames = PROFILES[exchange], all_frames(exchange)
     sessions = [StreamSession(profile, kind, 1, now_s=0.0, accept_all=accept_all) for kind in RequestType]
-    symbols = [profile.parse_symbol(symbol) for symbol in SYMBOLS[exchange]]
+    symbols = [profile.parse_symbol(symbol) for symbol in SYMBOLS.get(exchange, ELSEWHERE)]
     sequences: dict[tuple[int, str, str], int] = {}
     records = 0
     for number in range(FRAMES):

@@ -56,16 +56,17 @@ def test_arbitrary_json_is_counted(exchange: Exchange, kind: RequestType, value:
 def test_frames_in_any_order(exchange: Exchange, kind: RequestType, data: st.DataObject) -> None:
     frames = data.draw(st.lists(st.sampled_from(WHOLE[exchange]), max_size=40))
     session = StreamSession(PROFILES[exchange], kind, 1, now_s=0.0, accept_all=True)
-    produced = 0
+    with_records = 0
     last: dict[tuple[str, str], int] = {}
     for frame in frames:
-        for record in session.receive(frame, 1):
-            produced += 1
+        records = session.receive(frame, 1)
+        with_records += bool(records)
+        for record in records:
             key = (type(record).__name__, record.symbol)
             assert record.sequence == last.get(key, 0) + 1
             last[key] = record.sequence
     assert session.parse_failed == 0
-    assert produced + session.controls + sum(session.ignored.values()) == len(frames)
+    assert with_records + session.controls + sum(session.ignored.values()) == len(frames)
 
 
 CODES = ["BTC", "ETH", "XRP", "SOL"]
@@ -74,7 +75,7 @@ CODES = ["BTC", "ETH", "XRP", "SOL"]
 class SubscriptionMachine(RuleBasedStateMachine):
     """Subscribing, unsubscribing, data, errors and time in any order, against what a reader may rely on."""
 
-    @initialize(exchange=EXCHANGES)
+    @initialize(exchange=st.sampled_from([Exchange.UPBIT, Exchange.BINANCE]))
     def start(self, exchange: Exchange) -> None:
         self.exchange = exchange
         self.quote = "KRW" if exchange is Exchange.UPBIT else "USDT"

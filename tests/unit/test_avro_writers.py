@@ -265,3 +265,17 @@ def test_arrays_nested_deeper_than_python_nests_blocks():
     record = {"type": "record", "name": "R", "fields": [{"name": "x", "type": schema}]}
     framed = compile_writer(record, access="item", header=b"\0\0\0\0\1")({"x": value})
     assert compile_reader(record)(framed) == {"x": value}
+
+
+@pytest.mark.parametrize("access", ["item", "attribute"])
+def test_a_record_without_fields(access):
+    schema = {"type": "record", "name": "R", "fields": []}
+    write = compile_writer(schema, access=access, header=b"h")
+    assert write({}) == b"h"
+    for wrong in (None, "x", 5, [], {"a": 1}):
+        with pytest.raises(PayloadError):
+            write(wrong)
+    inside = {"type": "record", "name": "Top", "fields": [{"name": "it", "type": schema}]}
+    assert compile_writer(inside, access="item")({"it": {}}) == b""
+    with pytest.raises(PayloadError, match="it: null"):
+        compile_writer(inside, access="item")({"it": None})

@@ -187,6 +187,11 @@ def test_every_refusal_has_words():
             "`a`: changed from array of string in v1 to array of bytes",
         ),
         (record(field("a", "long")), record(field("a", "int")), "`a` changed from int to long"),
+        (
+            record(field("a", "string", aliases=["z"])),
+            record(A),
+            "`a` has the alias z; the house rule wants none",
+        ),
     ],
 )
 def test_the_house_rule(new, old, said):

@@ -3,7 +3,7 @@
 The verdict on compatibility is that of Apache Avro's own checker; where a registry is stricter (names,
 defaults) its answer counts. The house rule goes beyond both, so that every version reads every other, old and
 new, both ways: a new field is nullable with default null, an enum has a default, a logical type (a decimal's
-precision and scale) never changes, and nothing else is done that only one direction allows.
+precision and scale) never changes, there are no aliases, and nothing is done that only one direction allows.
 """
 
 from collections.abc import Sequence
@@ -50,6 +50,11 @@ def house_rule_violations(
         '"default": "UNKNOWN" from the first version on'
         for path, enum in after.enums.items()
         if enum.get("default") is None
+    ]
+    found += [
+        f"{_place(path)} has the alias {', '.join(names)}; {_HOUSE_RULE} wants none, since readers take "
+        "aliases differently: a field with a new name is a new field"
+        for path, names in after.aliases.items()
     ]
     if not earlier:
         return found
@@ -117,10 +122,14 @@ def _findings(
     return list(found)
 
 
+def _place(path: str) -> str:
+    return f"`{path}`" if path else "the record"
+
+
 def _words(difference: Difference, direction: Direction, old: str, rule: str) -> str:
     """As "`price` was removed: readers of v3 cannot read new records; FORWARD needs a default for it"."""
     backward = direction == "BACKWARD"
-    where = f"`{difference.path}`" if difference.path else "the record"
+    where = _place(difference.path)
     written, read = difference.written, difference.read
     here, there = ("the new schema", old) if backward else (old, "the new schema")
     was, now = (written, read) if backward else (read, written)

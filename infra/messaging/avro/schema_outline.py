@@ -23,6 +23,7 @@ class Outline:
         self.types: dict[str, str] = {}
         self.enums: dict[str, dict[str, Any]] = {}
         self.decimals: dict[str, tuple[int, int]] = {}
+        self.aliases: dict[str, list[str]] = {}
         self.defects: list[str] = []
         self._named: dict[str, Any] = {}
         self._visit(schema, "", frozenset())
@@ -45,6 +46,8 @@ class Outline:
                 self.defects.append(f"{name!r} is not a name that Avro allows (letters, digits, _)")
             self._named[name.rpartition(".")[2]] = schema
             inside |= {name.rpartition(".")[2]}
+            if schema.get("aliases"):
+                self.aliases[path] = schema["aliases"]
         match schema["type"]:
             case "record":
                 for field in schema["fields"]:
@@ -66,6 +69,8 @@ class Outline:
             self.defects.append(f"{field['name']!r} is not a name that Avro allows (letters, digits, _)")
         self.fields[where] = field
         self.types[where] = type_text(field["type"])
+        if field.get("aliases"):
+            self.aliases[where] = field["aliases"]
         self._visit(field["type"], where, inside)
         if "default" in field and not self._is_default(field["type"], field["default"]):
             self.defects.append(f"`{where}`: {field['default']!r:.60} is no default of {self.types[where]}")

@@ -93,6 +93,8 @@ def _record(node: RecordNode, value: Any, out: bytearray, path: str) -> None:
         value is None or isinstance(value, str | bytes | bytearray | int | float | list | tuple)
     ):
         raise _wrong(path, "an object", value)
+    if not is_mapping and node.fields and not any(hasattr(value, field.name) for field in node.fields):
+        raise _wrong(path, f"an object with the fields of {node.name}", value)
     if is_mapping:
         unknown = sorted(str(key) for key in value.keys() - {field.name for field in node.fields})
         if unknown:

@@ -250,6 +250,8 @@ def _record_writer(
     *,
     checked: bool = True,
 ) -> Write:
+    if not node.fields:
+        return lambda value: header + write_checked(node, value)
     lead_fields = node.fields[: len(repeated_texts)]
     if tuple(field.name for field in lead_fields) != repeated_texts or not all(
         field.node == Primitive("string") for field in lead_fields

@@ -21,24 +21,33 @@ def compile_reader(schema: Any, reader_schema: Any = None) -> Read:
 
     With ``reader_schema`` the value comes as that schema says (Avro's schema resolution). The function raises
     ``core.errors.PayloadError`` for bytes that end too early, go on after the value, or do not fit the schema;
-    the framing is the caller's to look at. Readers are generated; fastavro reads what needs schema resolution,
-    and schemas with logical types, fixed, recursion or arrays nested very deep. Raises ``RegistryError`` when
-    ``schema`` is none.
+    the framing is the caller's to look at. Readers are generated; fastavro reads what needs schema resolution
+    (after a generated reader has found nothing wrong, since it is less strict), and schemas with other logical
+    types than decimal, fixed, recursion or arrays nested very deep. Raises ``RegistryError`` when ``schema`` is
+    none.
     """
     try:
         written = fastavro.parse_schema(schema)
         wanted = None if reader_schema is None else fastavro.parse_schema(reader_schema)
     except Exception as exc:
         raise RegistryError(f"not a readable Avro schema: {exc}") from exc
-    read_at: ReadAt | None = None
-    if wanted is None:
-        try:
-            read_at = compile_reader_at(parse_schema(schema))
-        except (UnsupportedSchemaError, SyntaxError):  # Python nests at most 20 blocks
-            read_at = None
-    if read_at is None:
-        read_at = _fastavro_reader(written, wanted)
-    return _whole(read_at)
+    strict: ReadAt | None
+    try:
+        strict = compile_reader_at(parse_schema(schema))
+    except (UnsupportedSchemaError, SyntaxError):  # Python nests at most 20 blocks
+        strict = None
+    if strict is not None and wanted is None:
+        return _whole(strict)
+    resolve = _whole(_fastavro_reader(written, wanted))
+    if strict is None:
+        return resolve
+    look = _whole(strict)
+
+    def read(data: bytes) -> Any:
+        look(data)
+        return resolve(data)
+
+    return read
 
 
 def _whole(read_at: ReadAt) -> Read:

@@ -119,7 +119,7 @@ async def test_the_simple_format_has_short_names(kind: str) -> None:
 
 
 async def test_a_later_request_takes_the_place_of_the_earlier_one() -> None:
-    async with SimulatedExchange("bithumb") as exchange, connect(exchange.sim.url) as client:
+    async with SimulatedExchange("bithumb") as exchange, connect(exchange.sim.url, max_queue=None) as client:
         await client.send(upbit_request({"type": "ticker", "codes": ["KRW-BTC"]}))
         await until(lambda: exchange.sim.stats.frames_sent >= 5)
         await client.send(upbit_request({"type": "ticker", "codes": ["KRW-ETH"], "isOnlyRealtime": True}))

@@ -16,6 +16,9 @@ FRAMES = 10_000
 SYMBOLS = {
     Exchange.UPBIT: ["BTC-KRW", "ETH-KRW", "XRP-BTC", "BTC-USDT", "1INCH-KRW"],
     Exchange.BINANCE: ["BTC-USDT", "ETH-BTC", "1INCH-USDT", "1000SATS-FDUSD"],
+    Exchange.COINBASE: ["BTC-USD", "ETH-USD", "1INCH-USD"],
+    Exchange.KRAKEN: ["BTC-USD", "ALGO-USD", "MATIC-USD"],
+    Exchange.BITFINEX: ["BTC-USD", "ETH-USD"],
     Exchange.BYBIT: ["BTC-USDT", "ETH-USDT", "1INCH-USDT"],
     Exchange.OKX: ["BTC-USDT", "ETH-USDT", "1INCH-USDT", "BCH-USDT"],
     Exchange.HUOBI: ["BTC-USDT", "ETH-USDT", "ETH-BTC", "1INCH-USDT", "HT-USDT"],

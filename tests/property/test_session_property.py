@@ -1,6 +1,7 @@
 """Whatever comes, in whatever order: the session lives, counts every frame, and sequences have no gap."""
 
 import json
+from collections.abc import Callable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -70,12 +71,61 @@ def test_frames_in_any_order(exchange: Exchange, kind: RequestType, data: st.Dat
 
 
 CODES = ["BTC", "ETH", "XRP", "SOL"]
+NUMBERS = {code: number for number, code in enumerate(CODES)}
+
+# A ticker of a symbol, with the frame before it that names its channel where there are such; and an answer of
+# the exchange, good or bad.
+TICKERS: dict[Exchange, Callable[[str, str], list[object]]] = {
+    Exchange.UPBIT: lambda code, price: [
+        {"type": "ticker", "code": f"KRW-{code}", "trade_price": float(price)}
+    ],
+    Exchange.BINANCE: lambda code, price: [
+        {"stream": "x", "data": {"e": "24hrTicker", "s": f"{code}USDT", "c": price}}
+    ],
+    Exchange.COINBASE: lambda code, price: [{"type": "ticker", "product_id": f"{code}-USDT", "price": price}],
+    Exchange.KRAKEN: lambda code, price: [
+        {"channel": "ticker", "type": "update", "data": [{"symbol": f"{code}/USDT", "last": float(price)}]}
+    ],
+    Exchange.BITFINEX: lambda code, price: [
+        {"event": "subscribed", "channel": "ticker", "chanId": NUMBERS[code], "symbol": f"t{code}UST"},
+        [NUMBERS[code], [1, 1, 1, 1, 1, 0, float(price), 1, 1, 1]],
+    ],
+}
+ANSWERS: dict[Exchange, Callable[[int, bool], object]] = {
+    Exchange.UPBIT: lambda _, good: (
+        {"status": "UP"} if good else {"error": {"name": "INVALID_PARAM", "message": "codes"}}
+    ),
+    Exchange.BINANCE: lambda number, good: (
+        {"result": None, "id": number} if good else {"code": 2, "msg": "Invalid request", "id": number}
+    ),
+    Exchange.COINBASE: lambda number, good: (
+        {"type": "subscriptions", "channels": [{"name": "ticker", "product_ids": ["BTC-USDT", "ETH-USDT"]}]}
+        if good
+        else {
+            "type": "error",
+            "message": "Failed",
+            "reason": f"{CODES[number % 4]}-USDT is not a valid product",
+        }
+    ),
+    Exchange.KRAKEN: lambda number, good: {
+        "method": "subscribe",
+        "success": good,
+        "symbol": f"{CODES[number % 4]}/USDT",
+        "result": {"channel": "ticker", "symbol": f"{CODES[number % 4]}/USDT"},
+        "error": None if good else "Currency pair not supported",
+    },
+    Exchange.BITFINEX: lambda number, good: (
+        {"event": "pong"}
+        if good
+        else {"event": "error", "code": 10300, "msg": "symbol: invalid", "symbol": f"t{CODES[number % 4]}UST"}
+    ),
+}
 
 
 class SubscriptionMachine(RuleBasedStateMachine):
     """Subscribing, unsubscribing, data, errors and time in any order, against what a reader may rely on."""
 
-    @initialize(exchange=st.sampled_from([Exchange.UPBIT, Exchange.BINANCE]))
+    @initialize(exchange=st.sampled_from(list(TICKERS)))
     def start(self, exchange: Exchange) -> None:
         self.exchange = exchange
         self.quote = "KRW" if exchange is Exchange.UPBIT else "USDT"
@@ -107,12 +157,12 @@ class SubscriptionMachine(RuleBasedStateMachine):
     @rule(code=st.sampled_from(CODES), price=st.floats(-1.0, 10.0))
     def data(self, code: str, price: float) -> None:
         symbol = self._symbol(code)
-        if self.exchange is Exchange.UPBIT:
-            frame = {"type": "ticker", "code": f"KRW-{code}", "trade_price": price}
-        else:
-            frame = {"stream": "x", "data": {"e": "24hrTicker", "s": f"{code}USDT", "c": f"{price:.8f}"}}
+        text = f"{price:.8f}"
+        *before, frame = TICKERS[self.exchange](code, text)
+        for message in before:
+            self.session.receive(json.dumps(message), 1)
         records = self.session.receive(json.dumps(frame), 1)
-        readable = price > 0 if self.exchange is Exchange.UPBIT else float(f"{price:.8f}") > 0
+        readable = float(text) > 0
         assert bool(records) == (str(symbol) in self.wanted and readable)
         for record in records:
             assert record.symbol == str(symbol)
@@ -121,13 +171,7 @@ class SubscriptionMachine(RuleBasedStateMachine):
 
     @rule(request_id=st.integers(1, 5), good=st.booleans())
     def answer(self, request_id: int, good: bool) -> None:
-        if self.exchange is Exchange.BINANCE:
-            reply = {"result": None} if good else {"code": 2, "msg": "Invalid request"}
-            self.session.receive(json.dumps(reply | {"id": request_id}), 1)
-        elif good:
-            self.session.receive('{"status":"UP"}', 1)
-        else:
-            self.session.receive('{"error":{"name":"INVALID_PARAM","message":"codes"}}', 1)
+        self.session.receive(json.dumps(ANSWERS[self.exchange](request_id, good)), 1)
         self._settle()
 
     @rule(junk=st.binary(max_size=20))

@@ -7,12 +7,14 @@ from typing import Final
 from core.errors import CommandError, ErrorCode
 from core.exchanges.base import ExchangeProfile
 from core.exchanges.binance import Binance
+from core.exchanges.bithumb import Bithumb
 from core.exchanges.upbit import Upbit
 from core.identity import Exchange
 
 PROFILES: Final[Mapping[Exchange, ExchangeProfile]] = MappingProxyType(
     {
         Exchange.UPBIT: Upbit(),
+        Exchange.BITHUMB: Bithumb(),
         Exchange.BINANCE: Binance(),
     }
 )

@@ -1,6 +1,7 @@
 """Whatever comes, in whatever order: the session lives, counts every frame, and sequences have no gap."""
 
 import json
+from collections.abc import Callable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from core.exchanges.base import Refused, Unparsed
 from core.exchanges.table import PROFILES
-from core.identity import Exchange, RequestType, Symbol
+from core.identity import REGION_OF, Exchange, Region, RequestType, Symbol
 from core.session import StreamSession
 from tests.frames import all_frames
 
@@ -56,28 +57,55 @@ def test_arbitrary_json_is_counted(exchange: Exchange, kind: RequestType, value:
 def test_frames_in_any_order(exchange: Exchange, kind: RequestType, data: st.DataObject) -> None:
     frames = data.draw(st.lists(st.sampled_from(WHOLE[exchange]), max_size=40))
     session = StreamSession(PROFILES[exchange], kind, 1, now_s=0.0, accept_all=True)
-    produced = 0
+    with_records = 0
     last: dict[tuple[str, str], int] = {}
     for frame in frames:
-        for record in session.receive(frame, 1):
-            produced += 1
+        records = session.receive(frame, 1)
+        with_records += bool(records)
+        for record in records:
             key = (type(record).__name__, record.symbol)
             assert record.sequence == last.get(key, 0) + 1
             last[key] = record.sequence
     assert session.parse_failed == 0
-    assert produced + session.controls + sum(session.ignored.values()) == len(frames)
+    assert with_records + session.controls + sum(session.ignored.values()) == len(frames)
 
 
 CODES = ["BTC", "ETH", "XRP", "SOL"]
+NUMBERS = {code: number for number, code in enumerate(CODES)}
+
+# A ticker of a symbol, with the frame before it that names its channel where there are such; and an answer of
+# the exchange, good or bad.
+TICKERS: dict[Exchange, Callable[[str, str], list[object]]] = {
+    Exchange.UPBIT: lambda code, price: [
+        {"type": "ticker", "code": f"KRW-{code}", "trade_price": float(price)}
+    ],
+    Exchange.BINANCE: lambda code, price: [
+        {"stream": "x", "data": {"e": "24hrTicker", "s": f"{code}USDT", "c": price}}
+    ],
+    Exchange.BITHUMB: lambda code, price: [
+        {"type": "ticker", "code": f"KRW-{code}", "trade_price": float(price)}
+    ],
+}
+ANSWERS: dict[Exchange, Callable[[int, bool], object]] = {
+    Exchange.UPBIT: lambda _, good: (
+        {"status": "UP"} if good else {"error": {"name": "INVALID_PARAM", "message": "codes"}}
+    ),
+    Exchange.BINANCE: lambda number, good: (
+        {"result": None, "id": number} if good else {"code": 2, "msg": "Invalid request", "id": number}
+    ),
+    Exchange.BITHUMB: lambda _, good: (
+        {"status": "UP"} if good else {"error": {"name": "INVALID_PARAM", "message": "codes"}}
+    ),
+}
 
 
 class SubscriptionMachine(RuleBasedStateMachine):
     """Subscribing, unsubscribing, data, errors and time in any order, against what a reader may rely on."""
 
-    @initialize(exchange=EXCHANGES)
+    @initialize(exchange=st.sampled_from(list(TICKERS)))
     def start(self, exchange: Exchange) -> None:
         self.exchange = exchange
-        self.quote = "KRW" if exchange is Exchange.UPBIT else "USDT"
+        self.quote = "KRW" if REGION_OF[exchange] is Region.KOREA else "USDT"
         self.session = StreamSession(PROFILES[exchange], RequestType.TICKER, 1, now_s=0.0)
         self.now_s = 0.0
         self.wanted: set[str] = set()
@@ -106,12 +134,12 @@ class SubscriptionMachine(RuleBasedStateMachine):
     @rule(code=st.sampled_from(CODES), price=st.floats(-1.0, 10.0))
     def data(self, code: str, price: float) -> None:
         symbol = self._symbol(code)
-        if self.exchange is Exchange.UPBIT:
-            frame = {"type": "ticker", "code": f"KRW-{code}", "trade_price": price}
-        else:
-            frame = {"stream": "x", "data": {"e": "24hrTicker", "s": f"{code}USDT", "c": f"{price:.8f}"}}
+        text = f"{price:.8f}"
+        *before, frame = TICKERS[self.exchange](code, text)
+        for message in before:
+            self.session.receive(json.dumps(message), 1)
         records = self.session.receive(json.dumps(frame), 1)
-        readable = price > 0 if self.exchange is Exchange.UPBIT else float(f"{price:.8f}") > 0
+        readable = float(text) > 0
         assert bool(records) == (str(symbol) in self.wanted and readable)
         for record in records:
             assert record.symbol == str(symbol)
@@ -120,13 +148,7 @@ class SubscriptionMachine(RuleBasedStateMachine):
 
     @rule(request_id=st.integers(1, 5), good=st.booleans())
     def answer(self, request_id: int, good: bool) -> None:
-        if self.exchange is Exchange.BINANCE:
-            reply = {"result": None} if good else {"code": 2, "msg": "Invalid request"}
-            self.session.receive(json.dumps(reply | {"id": request_id}), 1)
-        elif good:
-            self.session.receive('{"status":"UP"}', 1)
-        else:
-            self.session.receive('{"error":{"name":"INVALID_PARAM","message":"codes"}}', 1)
+        self.session.receive(json.dumps(ANSWERS[self.exchange](request_id, good)), 1)
         self._settle()
 
     @rule(junk=st.binary(max_size=20))

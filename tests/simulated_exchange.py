@@ -18,6 +18,9 @@ SYMBOLS = {
     "bybit": ["BTC-USDT", "ETH-USDT", "1INCH-USDT"],
     "okx": ["BTC-USDT", "ETH-USDT", "1INCH-USDT"],
     "huobi": ["BTC-USDT", "ETH-USDT", "1INCH-USDT"],
+    "bithumb": ["BTC-KRW", "ETH-KRW", "XRP-KRW"],
+    "coinone": ["BTC-KRW", "ETH-KRW", "XRP-KRW"],
+    "korbit": ["BTC-KRW", "ETH-KRW", "XRP-KRW"],
 }
 
 
@@ -46,6 +49,17 @@ def upbit_request(*types: dict[str, Any], fmt: str | None = None, ticket: str = 
 def binance_request(method: str, *params: Any, request_id: Any = 1) -> str:
     """Binance's request object."""
     return json.dumps({"method": method, "params": list(params), "id": request_id})
+
+
+def coinone_request(kind: str, channel: str, target: str, quote: str = "KRW", **more: Any) -> str:
+    """Coinone's request object for one topic."""
+    topic = {"quote_currency": quote, "target_currency": target}
+    return json.dumps({"request_type": kind, "channel": channel, "topic": topic, **more})
+
+
+def korbit_request(kind: str, *symbols: str, method: str = "subscribe", **more: Any) -> str:
+    """Korbit's request array with one object."""
+    return json.dumps([{"method": method, "type": kind, "symbols": list(symbols), **more}])
 
 
 def inflated(frame: str | bytes) -> Any:

@@ -8,6 +8,7 @@ from core.errors import CommandError, ErrorCode
 from core.exchanges.base import ExchangeProfile
 from core.exchanges.binance import Binance
 from core.exchanges.bitfinex import Bitfinex
+from core.exchanges.bithumb import Bithumb
 from core.exchanges.bybit import Bybit
 from core.exchanges.coinbase import Coinbase
 from core.exchanges.huobi import Huobi
@@ -19,6 +20,7 @@ from core.identity import Exchange
 PROFILES: Final[Mapping[Exchange, ExchangeProfile]] = MappingProxyType(
     {
         Exchange.UPBIT: Upbit(),
+        Exchange.BITHUMB: Bithumb(),
         Exchange.BINANCE: Binance(),
         Exchange.COINBASE: Coinbase(),
         Exchange.KRAKEN: Kraken(),

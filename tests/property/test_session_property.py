@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from core.exchanges.base import Refused, Unparsed
 from core.exchanges.table import PROFILES
-from core.identity import Exchange, RequestType, Symbol
+from core.identity import REGION_OF, Exchange, Region, RequestType, Symbol
 from core.session import StreamSession
 from tests.frames import all_frames
 
@@ -90,6 +90,18 @@ TICKERS: dict[Exchange, Callable[[str, str], list[object]]] = {
         {"event": "subscribed", "channel": "ticker", "chanId": NUMBERS[code], "symbol": f"t{code}UST"},
         [NUMBERS[code], [1, 1, 1, 1, 1, 0, float(price), 1, 1, 1]],
     ],
+    Exchange.BYBIT: lambda code, price: [
+        {"topic": f"tickers.{code}USDT", "type": "snapshot", "data": {"symbol": "x", "lastPrice": price}}
+    ],
+    Exchange.OKX: lambda code, price: [
+        {"arg": {"channel": "tickers", "instId": f"{code}-USDT"}, "data": [{"last": price}]}
+    ],
+    Exchange.HUOBI: lambda code, price: [
+        {"ch": f"market.{code.lower()}usdt.ticker", "tick": {"close": float(price)}}
+    ],
+    Exchange.BITHUMB: lambda code, price: [
+        {"type": "ticker", "code": f"KRW-{code}", "trade_price": float(price)}
+    ],
 }
 ANSWERS: dict[Exchange, Callable[[int, bool], object]] = {
     Exchange.UPBIT: lambda _, good: (
@@ -119,6 +131,30 @@ ANSWERS: dict[Exchange, Callable[[int, bool], object]] = {
         if good
         else {"event": "error", "code": 10300, "msg": "symbol: invalid", "symbol": f"t{CODES[number % 4]}UST"}
     ),
+    Exchange.BYBIT: lambda number, good: {
+        "success": good,
+        "ret_msg": "subscribe" if good else f"Invalid symbol :[tickers.{CODES[number % 4]}USDT]",
+        "req_id": str(number),
+        "op": "subscribe",
+    },
+    Exchange.OKX: lambda number, good: (
+        {"event": "subscribe", "arg": {"channel": "tickers", "instId": f"{CODES[number % 4]}-USDT"}}
+        if good
+        else {
+            "event": "error",
+            "code": "60018",
+            "msg": f"Wrong URL or channel:tickers,instId:{CODES[number % 4]}-USDT doesn't exist.",
+            "id": str(number),
+        }
+    ),
+    Exchange.HUOBI: lambda number, good: (
+        {"id": str(number), "status": "ok", "subbed": f"market.{CODES[number % 4].lower()}usdt.ticker"}
+        if good
+        else {"id": str(number), "status": "error", "err-code": "bad-request", "err-msg": "invalid symbol"}
+    ),
+    Exchange.BITHUMB: lambda _, good: (
+        {"status": "UP"} if good else {"error": {"name": "INVALID_PARAM", "message": "codes"}}
+    ),
 }
 
 
@@ -128,7 +164,7 @@ class SubscriptionMachine(RuleBasedStateMachine):
     @initialize(exchange=st.sampled_from(list(TICKERS)))
     def start(self, exchange: Exchange) -> None:
         self.exchange = exchange
-        self.quote = "KRW" if exchange is Exchange.UPBIT else "USDT"
+        self.quote = "KRW" if REGION_OF[exchange] is Region.KOREA else "USDT"
         self.session = StreamSession(PROFILES[exchange], RequestType.TICKER, 1, now_s=0.0)
         self.now_s = 0.0
         self.wanted: set[str] = set()

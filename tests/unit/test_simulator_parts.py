@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from core.identity import Symbol
+from infra.simulator.bithumb_requests import BithumbForm
 from infra.simulator.faults import rubbish
 from infra.simulator.gate import too_many
 from infra.simulator.log import FrameLogEntry, FrameLogFile, read_frame_log
@@ -79,6 +80,9 @@ def frames(exchange: str, seed: int, feeds: list[Feed], form: Any, count: int = 
     [
         ("upbit", [Feed(k, "KRW-BTC") for k in ("ticker", "trade", "orderbook")], UpbitForm(False, False)),
         ("binance", [Feed(k, "BTCUSDT") for k in ("ticker", "trade", "depth", "bookTicker")], True),
+        ("bithumb", [Feed(k, "KRW-BTC") for k in ("ticker", "trade", "orderbook")], BithumbForm(False)),
+        ("coinone", [Feed(k, "KRW-BTC") for k in ("ticker", "trade", "orderbook")], False),
+        ("korbit", [Feed(k, "btc_krw") for k in ("ticker", "trade", "orderbook")], None),
     ],
 )
 def test_the_same_seed_makes_the_same_frames(exchange: str, feeds: list[Feed], form: Any) -> None:

@@ -17,6 +17,7 @@ SYMBOLS = {
     Exchange.UPBIT: ["BTC-KRW", "ETH-KRW", "XRP-BTC", "BTC-USDT", "1INCH-KRW"],
     Exchange.BINANCE: ["BTC-USDT", "ETH-BTC", "1INCH-USDT", "1000SATS-FDUSD"],
     Exchange.BITHUMB: ["BTC-KRW", "ETH-KRW", "ETH-BTC", "1INCH-KRW"],
+    Exchange.KORBIT: ["BTC-KRW", "ETH-KRW", "1INCH-KRW"],
 }
 
 

@@ -12,10 +12,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
+from benchmarks import asia_frames
 from core.exchanges.table import PROFILES
 from core.identity import Exchange, RequestType
 from core.records import BookKind, Level, OrderBook, Record, Side, StreamType, Ticker, Trade
@@ -32,6 +33,7 @@ _CASES = (
     ("binance", "ticker"),
     ("binance", "trade"),
     ("binance", "orderbook"),
+    *asia_frames.CASES,
 )
 _ROUNDS = 5
 _UPBIT_LEVELS = 30
@@ -136,8 +138,13 @@ def _plain_binance(frame: bytes) -> Record:
             )
 
 
+_OWN: Final[dict[str, Callable[[bytes], object]]] = {"upbit": _plain_upbit, "binance": _plain_binance}
+
+
 def session_for(exchange: str, name: str, frame: bytes, *, exact: bool = False) -> StreamSession:
     """A session that has subscribed to the frame's symbol."""
+    if exchange in asia_frames.PLAIN:
+        return asia_frames.asia_session(exchange, name, exact=exact)
     profile = PROFILES[Exchange(exchange)]
     session = StreamSession(profile, RequestType(name.partition(".")[0]), 1, now_s=0.0, exact=exact)
     data = orjson.loads(frame)
@@ -193,10 +200,14 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object a case")
     options = parser.parse_args()
     for exchange, name in _CASES:
-        frame = frame_of(exchange, name)
-        frames = frames_of(exchange, name, frame, options.frames)
+        if exchange in _OWN:
+            frame = frame_of(exchange, name)
+            frames = frames_of(exchange, name, frame, options.frames)
+        else:
+            frames = asia_frames.asia_frames(exchange, name, options.frames)
+            frame = frames[0]
         session_us = _measure_session(exchange, name, frames)
-        plain_us = median_us(_plain_upbit if exchange == "upbit" else _plain_binance, frames)
+        plain_us = median_us(_OWN.get(exchange) or asia_frames.PLAIN[exchange], frames)
         row = {
             "exchange": exchange,
             "frame": name,

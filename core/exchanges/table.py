@@ -12,6 +12,7 @@ from core.exchanges.bithumb import Bithumb
 from core.exchanges.bybit import Bybit
 from core.exchanges.coinbase import Coinbase
 from core.exchanges.huobi import Huobi
+from core.exchanges.korbit import Korbit
 from core.exchanges.kraken import Kraken
 from core.exchanges.okx import Okx
 from core.exchanges.upbit import Upbit
@@ -21,6 +22,7 @@ PROFILES: Final[Mapping[Exchange, ExchangeProfile]] = MappingProxyType(
     {
         Exchange.UPBIT: Upbit(),
         Exchange.BITHUMB: Bithumb(),
+        Exchange.KORBIT: Korbit(),
         Exchange.BINANCE: Binance(),
         Exchange.COINBASE: Coinbase(),
         Exchange.KRAKEN: Kraken(),

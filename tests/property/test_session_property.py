@@ -102,6 +102,9 @@ TICKERS: dict[Exchange, Callable[[str, str], list[object]]] = {
     Exchange.BITHUMB: lambda code, price: [
         {"type": "ticker", "code": f"KRW-{code}", "trade_price": float(price)}
     ],
+    Exchange.KORBIT: lambda code, price: [
+        {"type": "ticker", "symbol": f"{code}_KRW".lower(), "data": {"close": price}}
+    ],
 }
 ANSWERS: dict[Exchange, Callable[[int, bool], object]] = {
     Exchange.UPBIT: lambda _, good: (
@@ -154,6 +157,11 @@ ANSWERS: dict[Exchange, Callable[[int, bool], object]] = {
     ),
     Exchange.BITHUMB: lambda _, good: (
         {"status": "UP"} if good else {"error": {"name": "INVALID_PARAM", "message": "codes"}}
+    ),
+    Exchange.KORBIT: lambda number, good: (
+        {"status": "success", "requestId": number}
+        if good
+        else {"status": "fail", "code": "INVALID_SYMBOL", "message": f"({CODES[number % 4].lower()}_krw)"}
     ),
 }
 

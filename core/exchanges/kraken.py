@@ -23,6 +23,7 @@ checksum (WebSocket v2)", and the support article "WebSocket API frequently aske
 import zlib
 from collections.abc import Sequence
 from decimal import Decimal
+from operator import attrgetter
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
@@ -383,7 +384,7 @@ class KrakenDialect(Dialect):
     def checksum(self, book: Book) -> int:
         """CRC32 over the best asks, then the best bids."""
         best = book.asks.best(_CHECKSUM_LEVELS) + book.bids.best(_CHECKSUM_LEVELS)
-        return zlib.crc32("".join([level.digits for level in best if isinstance(level, _BookLevel)]).encode())
+        return zlib.crc32("".join(map(_DIGITS_OF, best)).encode())
 
 
 def _depth_for(levels: int) -> int:
@@ -391,9 +392,12 @@ def _depth_for(levels: int) -> int:
 
 
 class _BookLevel(TextLevel, frozen=True, gc=False):
-    """A level with its part of the checksum, made once."""
+    """A level with its part of the checksum, made once. Books of Kraken hold nothing else."""
 
     digits: str
+
+
+_DIGITS_OF = attrgetter("digits")
 
 
 def _levels(levels: Sequence[_Level]) -> list[Level]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from benchmarks import western_frames
+from benchmarks import asia_frames, western_frames
 from core.exchanges.base import BookSettings, SymbolBroken
 from core.exchanges.table import PROFILES
 from core.identity import Exchange, RequestType
@@ -201,6 +201,17 @@ def main() -> int:
         plain = _plain_upbit if exchange == "upbit" else _plain_binance
         _report(
             exchange, name, frames, plain, functools.partial(session_for, exchange, name, frame), options.json
+        )
+    for exchange, name in asia_frames.CASES:
+        frames = asia_frames.asia_frames(exchange, name, options.frames)
+        plain = asia_frames.PLAIN[exchange]
+        _report(
+            exchange,
+            name,
+            frames,
+            plain,
+            functools.partial(asia_frames.asia_session, exchange, name),
+            options.json,
         )
     for case in western_frames.CASES:
         frames = case.frames(options.frames)

@@ -100,11 +100,24 @@ class _TradeData(msgspec.Struct, frozen=True, gc=False):
     direction: str | None = None
     ts: EpochMs | None = None
     trade_id: Id | None = field(name="tradeId", default=None)
-    id: msgspec.Raw = msgspec.Raw(b"")
 
 
 class _TradeTick(msgspec.Struct, frozen=True, gc=False):
     data: list[_TradeData]
+
+
+class _OlderTrade(msgspec.Struct, frozen=True):
+    """Read only where there is no ``tradeId``: the older id has more digits than a decoder's integer."""
+
+    id: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _OlderTradeTick(msgspec.Struct, frozen=True):
+    data: list[_OlderTrade]
+
+
+class _OlderTrades(msgspec.Struct, frozen=True):
+    tick: _OlderTradeTick
 
 
 class _Level(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -190,6 +203,7 @@ _DECODERS: dict[RequestType, msgspec.json.Decoder[_Data]] = {
     RequestType.ORDERBOOK: msgspec.json.Decoder(_Books, strict=False),
 }
 _BOOK_REPLY = msgspec.json.Decoder(_BookReply, strict=False)
+_OLDER_TRADES = msgspec.json.Decoder(_OlderTrades)
 _EXACT_TICKER = msgspec.json.Decoder(_ExactTicker)
 _EXACT_TRADES = msgspec.json.Decoder(_ExactTrades)
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
@@ -297,7 +311,7 @@ class HuobiDialect(Dialect):
         if track is None:
             return ()
         if isinstance(data, _Trades):
-            return self._trades(data, track, received_us)
+            return self._trades(data, track, received_us, frame)
         if isinstance(data, _Ticker):
             return self._ticker(data, track, received_us)
         return self._book(data, topic, track, received_us)
@@ -432,13 +446,22 @@ class HuobiDialect(Dialect):
             ),
         )
 
-    def _trades(self, frame: _Trades, track: SymbolTrack, received_us: int) -> Sequence[Record]:
+    def _trades(
+        self, frame: _Trades, track: SymbolTrack, received_us: int, raw: str | bytes
+    ) -> Sequence[Record]:
         """Every trade of the frame, in order."""
-        if not frame.tick.data:
+        trades = frame.tick.data
+        if not trades:
             self.ignore("frame without trades")
             return ()
+        ids = [None if trade.trade_id is None else str(trade.trade_id) for trade in trades]
+        if None in ids:
+            ids = [
+                _older_id(trade.id) if own is None else own
+                for trade, own in zip(_OLDER_TRADES.decode(raw).tick.data, ids, strict=True)
+            ]
         records = []
-        for trade in frame.tick.data:
+        for trade, trade_id in zip(trades, ids, strict=True):
             track.sequence += 1
             records.append(
                 Trade(
@@ -453,7 +476,7 @@ class HuobiDialect(Dialect):
                     trade.price,
                     trade.amount,
                     _SIDES.get(trade.direction or "", Side.UNKNOWN),
-                    _older_id(trade.id) if trade.trade_id is None else str(trade.trade_id),
+                    trade_id,
                 )
             )
         return records

@@ -10,7 +10,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from core.errors import ErrorCode
-from core.exchanges.base import Refused, SymbolBroken, SymbolWhole
+from core.exchanges.base import SymbolBroken, SymbolWhole
 from core.exchanges.table import profile_of
 from core.identity import RequestType, Symbol
 from core.records import BookKind, OrderBook
@@ -116,25 +116,4 @@ async def test_a_lost_frame_is_noticed_and_that_symbol_alone_repaired(exchange_n
         await client.drive_until(lambda: all(rebuilt(of(s)) == offered(exchange, s) for s in symbols))
         for symbol in symbols:
             assert [record.sequence for record in of(symbol)] == list(range(1, len(of(symbol)) + 1))
-        assert client.session.parse_failed == 0
-
-
-@pytest.mark.parametrize("exchange_name", EXCHANGES)
-async def test_an_unknown_symbol_is_refused_alone(exchange_name: str) -> None:
-    symbols = SYMBOLS[exchange_name]
-    async with (
-        SimulatedExchange(exchange_name, rate=150) as exchange,
-        connect(exchange.sim.url, max_queue=None) as socket,
-    ):
-        client = Client(exchange_name, RequestType.TRADE, socket)
-        asked = [symbols[0], "NOPE-USDT", *symbols[1:], "NADA-USDT"]
-        client.session.subscribe([Symbol.parse(symbol) for symbol in asked], time.monotonic())
-
-        def refused() -> set[str]:
-            return {symbol for n in client.notices if isinstance(n, Refused) for symbol in n.symbols}
-
-        await client.drive_until(lambda: len(refused()) == 2)
-        await client.drive_until(lambda: {record.symbol for record in client.records} == set(symbols))
-        assert refused() == {"NOPE-USDT", "NADA-USDT"}
-        assert set(client.session.active_symbols) == set(symbols)
         assert client.session.parse_failed == 0

@@ -8,6 +8,7 @@ from core.errors import CommandError, ErrorCode
 from core.exchanges.base import ExchangeProfile
 from core.exchanges.binance import Binance
 from core.exchanges.bithumb import Bithumb
+from core.exchanges.coinone import Coinone
 from core.exchanges.korbit import Korbit
 from core.exchanges.upbit import Upbit
 from core.identity import Exchange
@@ -16,6 +17,7 @@ PROFILES: Final[Mapping[Exchange, ExchangeProfile]] = MappingProxyType(
     {
         Exchange.UPBIT: Upbit(),
         Exchange.BITHUMB: Bithumb(),
+        Exchange.COINONE: Coinone(),
         Exchange.KORBIT: Korbit(),
         Exchange.BINANCE: Binance(),
     }

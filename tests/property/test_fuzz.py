@@ -18,6 +18,7 @@ SYMBOLS = {
     Exchange.BINANCE: ["BTC-USDT", "ETH-BTC", "1INCH-USDT", "1000SATS-FDUSD"],
     Exchange.BITHUMB: ["BTC-KRW", "ETH-KRW", "ETH-BTC", "1INCH-KRW"],
     Exchange.KORBIT: ["BTC-KRW", "ETH-KRW", "1INCH-KRW"],
+    Exchange.COINONE: ["BTC-KRW", "XRP-KRW", "1INCH-KRW"],
 }
 
 

@@ -24,6 +24,7 @@ SYMBOLS = {
     Exchange.HUOBI: ["BTC-USDT", "ETH-USDT", "ETH-BTC", "1INCH-USDT", "HT-USDT"],
     Exchange.BITHUMB: ["BTC-KRW", "ETH-KRW", "ETH-BTC", "1INCH-KRW"],
     Exchange.KORBIT: ["BTC-KRW", "ETH-KRW", "1INCH-KRW"],
+    Exchange.COINONE: ["BTC-KRW", "XRP-KRW", "1INCH-KRW"],
 }
 
 ELSEWHERE = ["BTC-USDT", "BTC-USD", "BTC-KRW", "ETH-USDT", "ETH-USD", "ETH-KRW"]

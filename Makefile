@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 SECONDS ?=
 RATE ?=
 
-.PHONY: demo test lint faults bench bench-memory bench-stages bench-session bench-codec command-schemas clean
+.PHONY: demo test lint faults bench bench-memory bench-stages bench-session bench-codec bench-registry command-schemas clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/gateway demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RATE),--rate $(RATE))
@@ -38,6 +38,9 @@ bench-session: $(VENV)/.demo
 
 bench-codec: $(VENV)/.demo
 	@$(BIN)/python -m benchmarks.codec
+
+bench-registry: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.registry_start
 
 command-schemas: $(VENV)/.demo
 	@$(BIN)/python -m infra.messaging.schemas.command_schemas

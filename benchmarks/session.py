@@ -1,7 +1,8 @@
 """Microseconds per frame of the stream session, by exchange and frame type.
 
 Compared with the plain way: orjson into a dict, values picked from it into the same record, without ranges,
-subscriptions, sequences or counts. Usage: ``python -m benchmarks.session [--frames 20000] [--json]``.
+subscriptions, sequences or counts. "exact": with GATEWAY_NUMBERS=exact.
+Usage: ``python -m benchmarks.session [--frames 20000] [--json]``.
 """
 
 import argparse
@@ -11,10 +12,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
+from benchmarks import asia_frames
 from core.exchanges.table import PROFILES
 from core.identity import Exchange, RequestType
 from core.records import BookKind, Level, OrderBook, Record, Side, StreamType, Ticker, Trade
@@ -31,6 +33,7 @@ _CASES = (
     ("binance", "ticker"),
     ("binance", "trade"),
     ("binance", "orderbook"),
+    *asia_frames.CASES,
 )
 _ROUNDS = 5
 _UPBIT_LEVELS = 30
@@ -135,14 +138,36 @@ def _plain_binance(frame: bytes) -> Record:
             )
 
 
-def session_for(exchange: str, name: str, frame: bytes) -> StreamSession:
+_OWN: Final[dict[str, Callable[[bytes], object]]] = {"upbit": _plain_upbit, "binance": _plain_binance}
+
+
+def session_for(exchange: str, name: str, frame: bytes, *, exact: bool = False) -> StreamSession:
     """A session that has subscribed to the frame's symbol."""
+    if exchange in asia_frames.PLAIN:
+        return asia_frames.asia_session(exchange, name, exact=exact)
     profile = PROFILES[Exchange(exchange)]
-    session = StreamSession(profile, RequestType(name.partition(".")[0]), 1, now_s=0.0)
+    session = StreamSession(profile, RequestType(name.partition(".")[0]), 1, now_s=0.0, exact=exact)
     data = orjson.loads(frame)
     own = data.get("code") or data.get("cd") or data["data"]["s"]
     session.subscribe([profile.parse_symbol(own)], 0.0)
+    if (exchange, name) == ("binance", "orderbook"):
+        _give_book(session, data["data"])
     return session
+
+
+def _give_book(session: StreamSession, update: dict[str, Any]) -> None:
+    """A whole book of 1,000 levels a side under the updates, so that keeping it is part of the figure."""
+    session.receive('{"result":null,"id":1}', 1)
+    session.on_time(1.0)
+    best = float(update["b"][0][0])
+    book = {
+        "lastUpdateId": update["U"] - 1,
+        "bids": [[f"{best - 0.01 * step:.8f}", "1.00000000"] for step in range(1000)],
+        "asks": [[f"{best + 0.01 * (step + 1):.8f}", "1.00000000"] for step in range(1000)],
+    }
+    (track,) = session.tracks
+    if not session.snapshot(track.symbol, orjson.dumps(book), 1):
+        raise SystemExit("binance orderbook: no whole book")
 
 
 def frames_of(exchange: str, name: str, frame: bytes, count: int) -> list[bytes]:
@@ -175,10 +200,14 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object a case")
     options = parser.parse_args()
     for exchange, name in _CASES:
-        frame = frame_of(exchange, name)
-        frames = frames_of(exchange, name, frame, options.frames)
+        if exchange in _OWN:
+            frame = frame_of(exchange, name)
+            frames = frames_of(exchange, name, frame, options.frames)
+        else:
+            frames = asia_frames.asia_frames(exchange, name, options.frames)
+            frame = frames[0]
         session_us = _measure_session(exchange, name, frames)
-        plain_us = median_us(_plain_upbit if exchange == "upbit" else _plain_binance, frames)
+        plain_us = median_us(_OWN.get(exchange) or asia_frames.PLAIN[exchange], frames)
         row = {
             "exchange": exchange,
             "frame": name,
@@ -186,20 +215,23 @@ def main() -> int:
             "session_us": round(session_us, 2),
             "dict_us": round(plain_us, 2),
         }
+        if not name.startswith("orderbook"):
+            row["exact_us"] = round(_measure_session(exchange, name, frames, exact=True), 2)
         if options.json:
             sys.stdout.write(json.dumps(row) + "\n")
         else:
             sys.stdout.write(
                 f"{exchange:8} {name:17} {len(frame):5} bytes   session {session_us:6.2f} us   "
-                f"orjson, dict, record {plain_us:6.2f} us\n"
+                f"orjson, dict, record {plain_us:6.2f} us"
+                + (f"   exact numbers {row['exact_us']:6.2f} us\n" if "exact_us" in row else "\n")
             )
     return 0
 
 
-def _measure_session(exchange: str, name: str, frames: list[bytes]) -> float:
+def _measure_session(exchange: str, name: str, frames: list[bytes], *, exact: bool = False) -> float:
     rounds = []
     for _ in range(_ROUNDS):
-        session = session_for(exchange, name, frames[0])
+        session = session_for(exchange, name, frames[0], exact=exact)
         rounds.append(_timed(session, frames))
         if session.parse_failed or session.ignored:
             raise SystemExit(f"{exchange} {name}: {session.parse_failed} failed, ignored {session.ignored}")

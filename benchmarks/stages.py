@@ -14,7 +14,8 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from time import thread_time_ns, time_ns
 from typing import Any
 
@@ -33,11 +34,12 @@ from application.ports import ConnectionEnd, FrameHandler
 from application.reporting import ErrorReporter
 from application.stream import Stream, StreamParts
 from benchmarks.market_frames import SYMBOLS, frames
-from core.connect_budget import ConnectBudget
+from core.exchanges.kept_book import BookSettings
 from core.exchanges.table import PROFILES
 from core.identity import ConnectionScopeDomain, Exchange
 from core.liveness import LivenessSettings
 from core.records import Record
+from infra.cache.local_connect_budgets import LocalConnectBudgets
 from infra.clock import SystemClock
 from infra.commandline.run import run_in_loop
 from infra.messaging.avro.codec.record_codec import RecordCodec
@@ -70,6 +72,10 @@ class _Taker:
     def figures(self) -> None: ...
 
 
+async def _taker() -> _Taker:
+    return _Taker()
+
+
 class _HeldConnection:
     """An open connection that stays open and sends nothing; its frames are pushed by the benchmark."""
 
@@ -93,6 +99,13 @@ class _HeldConnector:
     async def connect(self, url: str, handler: FrameHandler, *, max_frame_bytes: int) -> _HeldConnection:
         self.handler = handler
         return _HeldConnection()
+
+
+class _NoSnapshots:
+    """Upbit needs none: each of its frames is a whole book."""
+
+    async def fetch(self, exchange: str, path: str) -> bytes:
+        raise SystemExit(f"nothing is to be fetched: {path}")
 
 
 class _Owner:
@@ -123,15 +136,16 @@ async def handler_to(kind: str, sink: Any) -> FrameHandler:
         backoff=lambda: iter(()),
         liveness=LivenessSettings(),
         hold_max_s=5.0,
-        url_of=lambda profile: profile.url,
+        url_of=lambda profile, _request_type: profile.url,
+        budgets=LocalConnectBudgets(),
+        snapshots=_NoSnapshots(),
+        books=BookSettings(),
         instance="bench",
     )
-    stream = Stream(
-        ConnectionScopeDomain("upbit", "korea", kind), _PROFILE, parts, _Owner(), ConnectBudget(5, 1.0)
-    )
+    stream = Stream(ConnectionScopeDomain("upbit", "korea", kind), _PROFILE, parts, _Owner())
     stream.run([str(_PROFILE.parse_symbol(symbol)) for symbol in SYMBOLS], None, {})
-    while connector.handler is None:
-        await asyncio.sleep(0)
+    while connector.handler is None or not stream.spec().connected_at_ms:
+        await asyncio.sleep(0.001)
     return connector.handler
 
 
@@ -165,15 +179,17 @@ def chunks_of(kind: str, server: ServerProtocol, count: int) -> list[bytes]:
 class Stage:
     """A path that ends somewhere; ``settle`` empties what it filled, off the clock."""
 
-    def __init__(self, name: str, handler: FrameHandler, settle: Callable[[], Any] | None = None) -> None:
+    def __init__(
+        self, name: str, handler: Callable[[], Awaitable[FrameHandler]], settle: Callable[[], Any] | None = None
+    ) -> None:
         self.name = name
         self.rounds_us: list[float] = []
         self.settle = settle
         self._handler = handler
 
     async def measure(self, chunks: list[bytes], deflate: bool) -> None:
-        """One round, on a fresh connection."""
-        connection, _ = websocket_to(self._handler, deflate=deflate)
+        """One round, on a fresh stream and connection."""
+        connection, _ = websocket_to(await self._handler(), deflate=deflate)
         start_ns = thread_time_ns()
         for chunk in chunks:
             connection.data_received(chunk)
@@ -193,6 +209,8 @@ async def stages_of(kind: str, core: KafkaProducer) -> list[Stage]:
 
     async def purge() -> None:
         assert core._client is not None, "it is started"
+        if core.figures().in_flight != _FRAMES_A_ROUND:
+            raise SystemExit("not every record reached librdkafka: the figures would mean nothing")
         core._client.purge()
         while core.figures().in_flight:
             await asyncio.sleep(0.01)
@@ -203,8 +221,8 @@ async def stages_of(kind: str, core: KafkaProducer) -> list[Stage]:
         ("circuit breaker", await publishing_to(CircuitBreakerProducer(_Taker(), name="bench"))),
         ("account, librdkafka's produce", await publishing_to(CircuitBreakerProducer(core, name="bench"))),
     ]
-    stages = [Stage("websockets: bytes to message", _Taker())]
-    stages += [Stage(name, await handler_to(kind, sink)) for name, sink in sinks]
+    stages = [Stage("websockets: bytes to message", _taker)]
+    stages += [Stage(name, partial(handler_to, kind, sink)) for name, sink in sinks]
     stages[-1].settle = purge
     return stages
 

@@ -216,7 +216,8 @@ class Gateway:
         await step("control consumers", asyncio.gather(*(c.stop() for c in control)), 0.4)
         await step("streams", self._orchestrator.close(), 0.5)
         await step("group", desired_state.stop(), 0.5)
-        for part in (self._sink, getattr(self._data, "inner", None)):
+        inner = getattr(self._data, "inner", None)
+        for part in (self._sink, inner):
             if isinstance(part, AwaitedSink | KafkaProducer):
                 await step("records", part.flush(max(0.2, deadline_s - loop.time() - 0.5)), 0.9)
         upkeep = await container.application.upkeep()
@@ -225,6 +226,9 @@ class Gateway:
         reporter = await container.application.reporter()
         await step("outcomes", outcomes.drained(max(0.2, deadline_s - loop.time())))
         await step("errors", reporter.drained(max(0.2, deadline_s - loop.time())))
+        if isinstance(inner, KafkaProducer):
+            # What it still holds has had its time; the lifecycle would wait for it once more.
+            await inner.stop(max(0.2, deadline_s - loop.time()))
 
 
 def _describe(stream: Stream) -> dict[str, Any]:

@@ -165,7 +165,6 @@ class GatewaySettings(_Section):
     through Redis. By default the host's name."""
     probe_after_s: float = Field(default=10.0, gt=0)
     stale_after_s: float = Field(default=20.0, gt=0)
-    confirm_within_s: float = Field(default=10.0, gt=0)
     reconnect_max_s: float = Field(default=30.0, gt=0)
     hold_max_s: float = Field(default=5.0, ge=0)
     """How long reading stops when no record can be taken, before records are given up and counted."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import json
 from typing import Any
 
@@ -11,7 +12,16 @@ from websockets.exceptions import ConnectionClosed
 from infra.simulator.log import FrameLogEntry
 from infra.simulator.server import ExchangeSimulator
 
-SYMBOLS = {"upbit": ["BTC-KRW", "ETH-KRW", "XRP-KRW"], "binance": ["BTC-USDT", "ETH-USDT", "XRP-USDT"]}
+SYMBOLS = {
+    "upbit": ["BTC-KRW", "ETH-KRW", "XRP-KRW"],
+    "binance": ["BTC-USDT", "ETH-USDT", "XRP-USDT"],
+    "bybit": ["BTC-USDT", "ETH-USDT", "1INCH-USDT"],
+    "okx": ["BTC-USDT", "ETH-USDT", "1INCH-USDT"],
+    "huobi": ["BTC-USDT", "ETH-USDT", "1INCH-USDT"],
+    "bithumb": ["BTC-KRW", "ETH-KRW", "XRP-KRW"],
+    "coinone": ["BTC-KRW", "ETH-KRW", "XRP-KRW"],
+    "korbit": ["BTC-KRW", "ETH-KRW", "XRP-KRW"],
+}
 
 
 class SimulatedExchange:
@@ -41,10 +51,28 @@ def binance_request(method: str, *params: Any, request_id: Any = 1) -> str:
     return json.dumps({"method": method, "params": list(params), "id": request_id})
 
 
+def coinone_request(kind: str, channel: str, target: str, quote: str = "KRW", **more: Any) -> str:
+    """Coinone's request object for one topic."""
+    topic = {"quote_currency": quote, "target_currency": target}
+    return json.dumps({"request_type": kind, "channel": channel, "topic": topic, **more})
+
+
+def korbit_request(kind: str, *symbols: str, method: str = "subscribe", **more: Any) -> str:
+    """Korbit's request array with one object."""
+    return json.dumps([{"method": method, "type": kind, "symbols": list(symbols), **more}])
+
+
+def inflated(frame: str | bytes) -> Any:
+    """A frame's JSON, out of its gzip where it is binary."""
+    return json.loads(
+        gzip.decompress(frame) if isinstance(frame, bytes) and frame[:2] == b"\x1f\x8b" else frame
+    )
+
+
 async def receive(client: ClientConnection, within_s: float = 5.0) -> Any:
     """The next frame, decoded."""
     async with asyncio.timeout(within_s):
-        return json.loads(await client.recv())
+        return inflated(await client.recv())
 
 
 async def silent(client: ClientConnection, for_s: float = 0.3) -> bool:

@@ -255,7 +255,7 @@ class ExchangeProfile(ABC):
     def url_for(self, request_type: RequestType, base: str | None = None) -> str:
         """The address of a request type's connections, for exchanges that have several.
 
-        ``base`` replaces ``url``, as settings or a command may say.
+        ``base`` replaces ``url``, as settings may say; the URL of a command is taken as it is.
         """
         return base or self.url
 

@@ -287,7 +287,8 @@ class BookKeeper:
             kept.pending.clear()
         if delta.last_id is not None:
             kept.last_id = delta.last_id
-        if kept.asked:
+        if kept.asked or (self.unattended and self._beside):
+            # In a replay the recorded answer to somebody else's request may follow.
             kept.pending.append(delta)
 
     def _gap(self, track: SymbolTrack, kept: KeptBook, follows: int, at: int, received_us: int) -> None:

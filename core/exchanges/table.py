@@ -7,9 +7,15 @@ from typing import Final
 from core.errors import CommandError, ErrorCode
 from core.exchanges.base import ExchangeProfile
 from core.exchanges.binance import Binance
+from core.exchanges.bitfinex import Bitfinex
 from core.exchanges.bithumb import Bithumb
+from core.exchanges.bybit import Bybit
+from core.exchanges.coinbase import Coinbase
 from core.exchanges.coinone import Coinone
+from core.exchanges.huobi import Huobi
 from core.exchanges.korbit import Korbit
+from core.exchanges.kraken import Kraken
+from core.exchanges.okx import Okx
 from core.exchanges.upbit import Upbit
 from core.identity import Exchange
 
@@ -20,6 +26,12 @@ PROFILES: Final[Mapping[Exchange, ExchangeProfile]] = MappingProxyType(
         Exchange.COINONE: Coinone(),
         Exchange.KORBIT: Korbit(),
         Exchange.BINANCE: Binance(),
+        Exchange.COINBASE: Coinbase(),
+        Exchange.KRAKEN: Kraken(),
+        Exchange.BITFINEX: Bitfinex(),
+        Exchange.BYBIT: Bybit(),
+        Exchange.OKX: Okx(),
+        Exchange.HUOBI: Huobi(),
     }
 )
 

@@ -123,7 +123,7 @@ def release_(names: Names = None, folder: Folder = None, as_json: AsJson = False
         rows = []
         for name in chosen:
             number, file = release(name, loader, place)
-            rows.append({"name": name, "version": number, "file": str(file)})
+            rows.append({"name": name, "version": number, "file": _from_here(file)})
     if as_json:
         typer.echo(orjson.dumps(rows).decode())
         return
@@ -204,6 +204,12 @@ def _packaged_folder() -> Path:
     import schemas as packaged
 
     return Path(packaged.__path__[0])
+
+
+def _from_here(file: Path) -> str:
+    """Relative where it lies below the working directory."""
+    here = Path.cwd()
+    return str(file.relative_to(here) if file.is_relative_to(here) else file)
 
 
 def _known(names: list[str], loader: SchemaLoader) -> None:

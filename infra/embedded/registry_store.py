@@ -11,11 +11,13 @@ import fastavro
 import msgspec
 import orjson
 
+from core.errors import RegistryError
+
 CompatibilityCheck = Callable[[str, Sequence[str], str], Sequence[str]]
 """``check(new_schema, earlier_schemas, level)``: why the new may not follow (empty: it may).
 
-Schemas are JSON texts, the earlier ones oldest first; ``level`` is BACKWARD, FORWARD, FULL, a _TRANSITIVE form
-of these, or NONE.
+Schemas are JSON texts, the earlier ones oldest first; one that is invalid is a ``RegistryError``. ``level`` is
+BACKWARD, FORWARD, FULL, a _TRANSITIVE form of these, or NONE.
 """
 
 LEVELS: Final = (
@@ -255,7 +257,10 @@ class RegistryStore:
         level = self.effective_level(subject)
         if level == "NONE" or not earlier:
             return []
-        return list(self._check(text, earlier, level))
+        try:
+            return list(self._check(text, earlier, level))
+        except RegistryError as exc:
+            raise RegistryRefusal(42201, f"Invalid schema: {exc.message}") from exc
 
 
 def _canonical(text: Any) -> str:

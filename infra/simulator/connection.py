@@ -116,10 +116,13 @@ class Link:
         else:
             self._write(batch)
 
-    def answer(self, text: str) -> None:
-        """Send a text frame that is no market data, at once."""
+    def answer(self, text: str | bytes) -> None:
+        """Send a frame that is no market data, at once: a text frame, or a binary one of bytes."""
         if self.open and not self.socket.frozen:
-            self.socket.protocol.send_text(text.encode())
+            if isinstance(text, str):
+                self.socket.protocol.send_text(text.encode())
+            else:
+                self.socket.protocol.send_binary(text)
             self.socket.send_data()
 
     async def close(self, code: int, reason: str) -> None:

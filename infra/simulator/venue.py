@@ -64,9 +64,9 @@ class Update:
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A text frame that is no market data: an acknowledgement, a heartbeat, an error."""
+    """A frame that is no market data: an acknowledgement, a heartbeat, an error; bytes go as a binary one."""
 
-    text: str
+    text: str | bytes
 
 
 class Snapshot(msgspec.Struct, frozen=True):

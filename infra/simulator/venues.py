@@ -3,10 +3,22 @@
 from typing import Final
 
 from infra.simulator.binance import BinanceVenue
+from infra.simulator.bithumb import BithumbVenue
+from infra.simulator.bybit import BybitVenue
+from infra.simulator.coinone import CoinoneVenue
+from infra.simulator.huobi import HuobiVenue
+from infra.simulator.korbit import KorbitVenue
+from infra.simulator.okx import OkxVenue
 from infra.simulator.upbit import UpbitVenue
 from infra.simulator.venue import Venue
 
 VENUES: Final[dict[str, type[Venue]]] = {
     "binance": BinanceVenue,
+    "bithumb": BithumbVenue,
+    "coinone": CoinoneVenue,
+    "korbit": KorbitVenue,
+    "bybit": BybitVenue,
+    "huobi": HuobiVenue,
+    "okx": OkxVenue,
     "upbit": UpbitVenue,
 }

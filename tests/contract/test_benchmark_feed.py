@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from benchmarks import stages
 from benchmarks.feeder import Feeder
 from benchmarks.market_frames import SYMBOLS, frames
 from benchmarks.plain_path import as_message
@@ -62,3 +63,11 @@ async def test_what_the_feeder_says_it_sent_arrives(deflate: bool) -> None:
     finally:
         await connection.close()
         feeder.end()
+
+
+async def test_the_stages_are_those_of_a_running_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "_ROUNDS", 2)
+    monkeypatch.setattr(stages, "_FRAMES_A_ROUND", 200)
+    rows = await stages.measure("ticker", deflate=False)
+    assert len(rows) == 6
+    assert all(until_us > 0 for _, _, until_us in rows)

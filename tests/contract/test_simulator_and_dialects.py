@@ -1,44 +1,134 @@
 """Both sides of each protocol, written independently from the same documentation, meet over a real socket."""
 
+import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 
-from core.exchanges.table import profile_of
+from core.errors import ErrorCode
+from core.exchanges.base import Refused, SymbolBroken, SymbolWhole
+from core.exchanges.table import PROFILES, profile_of
 from core.identity import RequestType, Symbol
+from core.records import OrderBook, Record
 from core.session import StreamSession
+from infra.simulator.venues import VENUES
 from tests.simulated_exchange import SYMBOLS, SimulatedExchange
 from tests.waiting import until
 
+EXCHANGES = sorted(name for name in VENUES if name in PROFILES)
+WITHIN_S = 20.0
 
-@pytest.mark.parametrize("exchange_name", ["upbit", "binance"])
+
+class Client:
+    """A session on an open connection, served as the shell serves it. ``lose`` swallows a frame."""
+
+    def __init__(self, session: StreamSession, connection: ClientConnection) -> None:
+        self.session = session
+        self.records: list[Record] = []
+        self.notices: list[Any] = []
+        self.lose: Callable[[], bool] = lambda: False
+        self._connection = connection
+
+    async def serve(self, done: Callable[[], bool]) -> None:
+        """Send, receive and keep the time until ``done``."""
+        async with asyncio.timeout(WITHIN_S):
+            while not done():
+                for message in self.session.take_outbox():
+                    await self._connection.send(message)
+                try:
+                    async with asyncio.timeout(0.05):
+                        frame = await self._connection.recv()
+                except TimeoutError:
+                    pass
+                else:
+                    if not self.lose():
+                        self.records += self.session.receive(frame, time.time_ns() // 1000)
+                self.session.on_time(time.monotonic())
+                self.notices += self.session.take_notices()
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether every symbol that is still wanted was confirmed."""
+        return all(track.confirmed for track in self.session.tracks if track.active)
+
+
+def url_of(exchange: SimulatedExchange, request_type: RequestType) -> str:
+    return profile_of(exchange.sim.venue.exchange).url_for(request_type, exchange.sim.url)
+
+
+def session_of(exchange_name: str, request_type: RequestType, *more: str) -> StreamSession:
+    session = StreamSession(profile_of(exchange_name), request_type, 1, now_s=time.monotonic())
+    session.subscribe([Symbol.parse(text) for text in [*SYMBOLS[exchange_name], *more]], time.monotonic())
+    return session
+
+
+@pytest.mark.parametrize("exchange_name", EXCHANGES)
 @pytest.mark.parametrize("request_type", list(RequestType))
 async def test_every_frame_becomes_the_record_that_the_log_announces(
     exchange_name: str, request_type: RequestType
 ) -> None:
-    session = StreamSession(profile_of(exchange_name), request_type, 1, now_s=time.monotonic())
-    records: list[Any] = []
+    session = session_of(exchange_name, request_type)
     async with (
         SimulatedExchange(exchange_name, rate=500) as exchange,
-        connect(exchange.sim.url, max_queue=None) as client,
+        connect(url_of(exchange, request_type), max_queue=None) as connection,
     ):
-        session.subscribe([Symbol.parse(text) for text in SYMBOLS[exchange_name]], time.monotonic())
-        for message in session.take_outbox():
-            await client.send(message)
-        while exchange.sim.stats.frames_sent < 200:
-            records += session.receive(await client.recv(), 1)
+        client, stats = Client(session, connection), exchange.sim.stats
+        await client.serve(lambda: client.confirmed and stats.frames_sent >= 200)
         exchange.sim.pause()
-        sent = exchange.sim.stats.frames_sent
-        while len(records) < sent and not session.parse_failed:
-            records += session.receive(await client.recv(), 1)
+        await client.serve(lambda: len(client.records) >= stats.frames_sent)
     assert session.parse_failed == 0
     assert session.ignored == {}
-    assert [(r.symbol, r.exchange_symbol, r.exchange_ts_ms) for r in records] == [
-        (e.symbol, e.exchange_symbol, e.exchange_ts_ms) for e in exchange.log
+    assert [(r.symbol, r.exchange_symbol, r.exchange_ts_ms) for r in client.records] == [
+        (e.symbol, e.exchange_symbol, e.exchange_ts_ms) for e in exchange.log[: len(client.records)]
     ]
     assert {e.request_type for e in exchange.log} == {request_type}
+
+
+NOT_TOLD = {"upbit", "binance", "bithumb"}
+"""They answer an unknown symbol with silence."""
+
+
+@pytest.mark.parametrize("exchange_name", [name for name in EXCHANGES if name not in NOT_TOLD])
+async def test_an_unknown_symbol_is_refused_alone(exchange_name: str) -> None:
+    unknown = f"NOTHING-{SYMBOLS[exchange_name][0].partition('-')[2]}"
+    session = session_of(exchange_name, RequestType.TICKER, unknown)
+    async with (
+        SimulatedExchange(exchange_name, rate=100) as exchange,
+        connect(url_of(exchange, RequestType.TICKER), max_queue=None) as connection,
+    ):
+        client = Client(session, connection)
+        await client.serve(lambda: unknown not in session.active_symbols and client.confirmed)
+    assert session.active_symbols == SYMBOLS[exchange_name]
+    refused = [notice for notice in client.notices if isinstance(notice, Refused)]
+    assert [notice.symbols for notice in refused] == [(unknown,)]
+
+
+@pytest.mark.parametrize("exchange_name", [name for name in EXCHANGES if name in ("bybit", "okx", "huobi")])
+async def test_a_lost_update_breaks_one_book_and_it_is_made_whole_again(exchange_name: str) -> None:
+    session = session_of(exchange_name, RequestType.ORDERBOOK)
+    async with (
+        SimulatedExchange(exchange_name, rate=300) as exchange,
+        connect(url_of(exchange, RequestType.ORDERBOOK), max_queue=None) as connection,
+    ):
+        client = Client(session, connection)
+
+        def books() -> list[bool]:
+            return [track.book is not None and track.book.whole for track in session.tracks]
+
+        await client.serve(lambda: client.confirmed and all(books()))
+        client.notices.clear()
+        client.records.clear()
+        lost = iter([True])
+        client.lose = lambda: next(lost, False)
+        await client.serve(lambda: any(isinstance(notice, SymbolWhole) for notice in client.notices))
+        broken = [notice for notice in client.notices if isinstance(notice, SymbolBroken)]
+        assert [notice.code for notice in broken] == [ErrorCode.SEQUENCE_GAP]
+        invalid = {r.symbol for r in client.records if isinstance(r, OrderBook) and not r.valid}
+        assert invalid == {broken[0].symbol}
+        assert all(books())
 
 
 @pytest.mark.parametrize("exchange_name", ["upbit", "binance"])

@@ -17,7 +17,7 @@ SCOPES = ("upbit|korea|ticker", "upbit|korea|trade")
 @pytest.mark.parametrize(
     ("rate", "dead_s", "settings"),
     [
-        (1_500, 15, {"GATEWAY_BREAKER_OPEN_S": 8, "GATEWAY_HOLD_MAX_S": 1}),
+        (1_500, 10, {"GATEWAY_BREAKER_OPEN_S": 5, "GATEWAY_HOLD_MAX_S": 1}),
         pytest.param(3_000, 70, {}, marks=[pytest.mark.faults, pytest.mark.timeout(300)]),
     ],
     ids=["short", "70 s at 3000/s"],

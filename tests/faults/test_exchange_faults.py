@@ -81,7 +81,7 @@ async def test_half_open_sockets_and_silence_are_found(
         # Silence on every connection, new ones too: reconnecting does not help, and is no further outage.
         sim.stall()
         connected = len(gateway.said("connected"))
-        await until(lambda: len(gateway.said("connected")) >= connected + 6, 90, "each has tried twice")
+        await until(lambda: len(gateway.said("connected")) >= connected + 4, 90, "one has tried twice")
         sim.resume()
         await until(lambda: len(gateway.said("outage over")) == 6, 40, "records come again")
         await field.flowing(100)

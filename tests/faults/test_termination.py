@@ -2,6 +2,9 @@
 
 import asyncio
 
+import pytest
+
+from infra.services.kafka import KafkaBroker
 from tests.faults.conftest import MakeField
 from tests.faults.field import faults_of, say, until
 
@@ -34,3 +37,24 @@ async def test_sigterm_at_2000_records_a_second_delivers_everything_and_exits_0(
         assert sum(e["delivery_failed"] for e in events) == 0
         assert sum(i["total"] for e in events for i in e["batch"]["items"]) == report.totals.records
         assert await field.errors() == []
+
+
+@pytest.mark.faults
+async def test_sigterm_while_the_broker_is_dead_ends_in_time(
+    make_field: MakeField, own_kafka: KafkaBroker
+) -> None:
+    async with make_field(kafka=own_kafka) as field:
+        await field.simulate("upbit", symbols=SYMBOLS, rate=500)
+        field.audit()
+        gateway = await field.gateway().started()
+        field.connect("upbit|ticker", SYMBOLS)
+        await field.flowing(500)
+        own_kafka.kill()
+        await until(lambda: gateway.said("circuit_opened", breaker="data"), 10)
+
+        status, seconds = await gateway.terminate()
+
+        say(f"status {status} after {seconds:.1f} s; {gateway.said('producer_gave_up_records')}")
+        assert status == 0, gateway.tail()
+        assert seconds < 15
+        assert gateway.said("producer_gave_up_records"), "what could not be delivered is told"

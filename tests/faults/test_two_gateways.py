@@ -75,7 +75,7 @@ async def test_a_killed_gateway_is_replaced(make_field: MakeField, session_s: in
 
 @pytest.mark.parametrize(
     ("session_s", "still_s"),
-    [(3, 7), pytest.param(10, 30, marks=pytest.mark.faults)],
+    [(3, 6), pytest.param(10, 30, marks=pytest.mark.faults)],
     ids=["short", "30 s, default session"],
 )
 async def test_a_gateway_that_stood_still_gives_way(

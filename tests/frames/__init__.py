@@ -24,8 +24,9 @@ def frame(exchange: str, name: str) -> bytes:
 
 
 def all_frames(exchange: str) -> list[bytes]:
-    """Every frame of the exchange's folder, in the order of the file names."""
-    return [path.read_bytes().strip() for path in sorted((FRAMES / exchange).glob("*.json"))]
+    """Every frame of the exchange's folder, in the order of the file names; the compressed ones at the end."""
+    texts = [path.read_bytes().strip() for path in sorted((FRAMES / exchange).glob("*.json"))]
+    return texts + [path.read_bytes() for path in sorted((FRAMES / exchange).glob("*.gz"))]
 
 
 def captured(path: Path) -> Iterator[tuple[str | bytes, int]]:

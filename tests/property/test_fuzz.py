@@ -16,10 +16,19 @@ FRAMES = 10_000
 SYMBOLS = {
     Exchange.UPBIT: ["BTC-KRW", "ETH-KRW", "XRP-BTC", "BTC-USDT", "1INCH-KRW"],
     Exchange.BINANCE: ["BTC-USDT", "ETH-BTC", "1INCH-USDT", "1000SATS-FDUSD"],
+    Exchange.COINBASE: ["BTC-USD", "ETH-USD", "1INCH-USD"],
+    Exchange.KRAKEN: ["BTC-USD", "ALGO-USD", "MATIC-USD"],
+    Exchange.BITFINEX: ["BTC-USD", "ETH-USD"],
+    Exchange.BYBIT: ["BTC-USDT", "ETH-USDT", "1INCH-USDT"],
+    Exchange.OKX: ["BTC-USDT", "ETH-USDT", "1INCH-USDT", "BCH-USDT"],
+    Exchange.HUOBI: ["BTC-USDT", "ETH-USDT", "ETH-BTC", "1INCH-USDT", "HT-USDT"],
     Exchange.BITHUMB: ["BTC-KRW", "ETH-KRW", "ETH-BTC", "1INCH-KRW"],
     Exchange.KORBIT: ["BTC-KRW", "ETH-KRW", "1INCH-KRW"],
     Exchange.COINONE: ["BTC-KRW", "XRP-KRW", "1INCH-KRW"],
 }
+
+ELSEWHERE = ["BTC-USDT", "BTC-USD", "BTC-KRW", "ETH-USDT", "ETH-USD", "ETH-KRW"]
+"""Of an exchange without a line of its own above."""
 
 
 def check(record: Record) -> None:
@@ -54,7 +63,7 @@ def test_broken_frames(exchange: Exchange, accept_all: bool) -> None:
     source = random.Random(f"{exchange} {accept_all}")
     profile, frames = PROFILES[exchange], all_frames(exchange)
     sessions = [StreamSession(profile, kind, 1, now_s=0.0, accept_all=accept_all) for kind in RequestType]
-    symbols = [profile.parse_symbol(symbol) for symbol in SYMBOLS[exchange]]
+    symbols = [profile.parse_symbol(symbol) for symbol in SYMBOLS.get(exchange, ELSEWHERE)]
     sequences: dict[tuple[int, str, str], int] = {}
     records = 0
     for number in range(FRAMES):

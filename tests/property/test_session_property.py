@@ -82,6 +82,23 @@ TICKERS: dict[Exchange, Callable[[str, str], list[object]]] = {
     Exchange.BINANCE: lambda code, price: [
         {"stream": "x", "data": {"e": "24hrTicker", "s": f"{code}USDT", "c": price}}
     ],
+    Exchange.COINBASE: lambda code, price: [{"type": "ticker", "product_id": f"{code}-USDT", "price": price}],
+    Exchange.KRAKEN: lambda code, price: [
+        {"channel": "ticker", "type": "update", "data": [{"symbol": f"{code}/USDT", "last": float(price)}]}
+    ],
+    Exchange.BITFINEX: lambda code, price: [
+        {"event": "subscribed", "channel": "ticker", "chanId": NUMBERS[code], "symbol": f"t{code}UST"},
+        [NUMBERS[code], [1, 1, 1, 1, 1, 0, float(price), 1, 1, 1]],
+    ],
+    Exchange.BYBIT: lambda code, price: [
+        {"topic": f"tickers.{code}USDT", "type": "snapshot", "data": {"symbol": "x", "lastPrice": price}}
+    ],
+    Exchange.OKX: lambda code, price: [
+        {"arg": {"channel": "tickers", "instId": f"{code}-USDT"}, "data": [{"last": price}]}
+    ],
+    Exchange.HUOBI: lambda code, price: [
+        {"ch": f"market.{code.lower()}usdt.ticker", "tick": {"close": float(price)}}
+    ],
     Exchange.BITHUMB: lambda code, price: [
         {"type": "ticker", "code": f"KRW-{code}", "trade_price": float(price)}
     ],
@@ -102,6 +119,48 @@ ANSWERS: dict[Exchange, Callable[[int, bool], object]] = {
     ),
     Exchange.BINANCE: lambda number, good: (
         {"result": None, "id": number} if good else {"code": 2, "msg": "Invalid request", "id": number}
+    ),
+    Exchange.COINBASE: lambda number, good: (
+        {"type": "subscriptions", "channels": [{"name": "ticker", "product_ids": ["BTC-USDT", "ETH-USDT"]}]}
+        if good
+        else {
+            "type": "error",
+            "message": "Failed",
+            "reason": f"{CODES[number % 4]}-USDT is not a valid product",
+        }
+    ),
+    Exchange.KRAKEN: lambda number, good: {
+        "method": "subscribe",
+        "success": good,
+        "symbol": f"{CODES[number % 4]}/USDT",
+        "result": {"channel": "ticker", "symbol": f"{CODES[number % 4]}/USDT"},
+        "error": None if good else "Currency pair not supported",
+    },
+    Exchange.BITFINEX: lambda number, good: (
+        {"event": "pong"}
+        if good
+        else {"event": "error", "code": 10300, "msg": "symbol: invalid", "symbol": f"t{CODES[number % 4]}UST"}
+    ),
+    Exchange.BYBIT: lambda number, good: {
+        "success": good,
+        "ret_msg": "subscribe" if good else f"Invalid symbol :[tickers.{CODES[number % 4]}USDT]",
+        "req_id": str(number),
+        "op": "subscribe",
+    },
+    Exchange.OKX: lambda number, good: (
+        {"event": "subscribe", "arg": {"channel": "tickers", "instId": f"{CODES[number % 4]}-USDT"}}
+        if good
+        else {
+            "event": "error",
+            "code": "60018",
+            "msg": f"Wrong URL or channel:tickers,instId:{CODES[number % 4]}-USDT doesn't exist.",
+            "id": str(number),
+        }
+    ),
+    Exchange.HUOBI: lambda number, good: (
+        {"id": str(number), "status": "ok", "subbed": f"market.{CODES[number % 4].lower()}usdt.ticker"}
+        if good
+        else {"id": str(number), "status": "error", "err-code": "bad-request", "err-msg": "invalid symbol"}
     ),
     Exchange.BITHUMB: lambda _, good: (
         {"status": "UP"} if good else {"error": {"name": "INVALID_PARAM", "message": "codes"}}

@@ -267,6 +267,28 @@ def test_an_invented_record_is_found():
     assert (track.invented, track.invented_first, track.lost) == (1, [15], 0)
 
 
+def books(sent_ms, record_ms):
+    """Order books: records without an exchange time are those that the gateway publishes of its own."""
+    log = SourceLog(SentFrame("c1", "binance", "orderbook", "realtime", "A-B", "AB", ts) for ts in sent_ms)
+    auditor = Auditor(keep_exchange_times=True)
+    for sequence, ts in enumerate(record_ms, 1):
+        auditor.record("orderbook", "binance", "asia", "A-B", 7, sequence, 0, ts, T0_US + sequence)
+    return log.compare(auditor.tracks(), exact=True)
+
+
+@pytest.mark.parametrize("record_ms", [[None, 10, 20, 30], [10, None, None, 20, 30], [10, 20, 30, None]])
+def test_books_that_the_gateway_publishes_of_its_own_stand_for_no_frame(record_ms):
+    source = books([10, 20, 30], record_ms)
+    assert source.ok
+    assert (source.tracks[0].matched, source.tracks[0].invented) == (3, 0)
+
+
+def test_a_frame_lost_beside_a_book_of_its_own_is_lost():
+    source = books([10, 20, 30], [10, None, 30])
+    assert not source.ok
+    assert source.tracks[0].lost == 1
+
+
 @pytest.mark.parametrize("exact", [False, True])
 def test_an_unread_tail_is_a_fault_only_after_a_pause(exact):
     report, track = compared(SourceLog(sent([10, 20, 30])), [1, 2], [10, 20], exact=exact)

@@ -337,3 +337,20 @@ async def test_what_is_held_when_a_stream_ends_still_goes_out() -> None:
         (stream,) = one.orchestrator.take_ended()
         assert (stream.accounting.produced, stream.accounting.shed) == (2, 0)
         assert len(one.sink.records) == 2
+
+
+async def test_a_refusal_while_orphaned_is_said_by_the_owner() -> None:
+    async with Orchestra() as o:
+        one = o.instance(owns=[HOME])
+        o.upbit.unlisted = {"KRW-XRP"}
+        name = await o.connect(BTC, XRP)
+        await one.orchestrator.lost([HOME], brokers_answer=False)
+        o.log.owners.clear()
+        for _ in range(40):
+            o.upbit.emit("KRW-BTC")
+            await o.clock.advance(0.5)
+        assert o.outcomes() == {(name, BTC, "connect_success"): 1}
+        o.log.give(HOME, one.orchestrator)
+        await settled()
+        assert o.outcomes() == {(name, BTC, "connect_success"): 1, (name, XRP, "unknown_symbol"): 1}
+        assert one.orchestrator.streams[SCOPE.key].symbols == [BTC]

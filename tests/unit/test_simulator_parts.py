@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from core.identity import Symbol
+from infra.simulator.bithumb_requests import BithumbForm
 from infra.simulator.faults import rubbish
 from infra.simulator.gate import too_many
 from infra.simulator.log import FrameLogEntry, FrameLogFile, read_frame_log
@@ -18,6 +19,15 @@ from infra.simulator.upbit import UpbitVenue
 from infra.simulator.upbit_requests import UpbitConversation, UpbitForm
 from infra.simulator.venue import Answer, Feed, Venue
 from infra.simulator.venues import VENUES
+from tests.simulated_exchange import inflated
+
+CHANNELS = {
+    "upbit": ("ticker", "trade", "orderbook"),
+    "binance": ("ticker", "trade", "depth"),
+    "bybit": ("tickers", "publicTrade", "orderbook.50"),
+    "okx": ("tickers", "trades", "books"),
+    "huobi": ("ticker", "trade.detail", "mbp.150"),
+}
 
 
 def market(seed: int = 1) -> PairMarket:
@@ -70,6 +80,9 @@ def frames(exchange: str, seed: int, feeds: list[Feed], form: Any, count: int = 
     [
         ("upbit", [Feed(k, "KRW-BTC") for k in ("ticker", "trade", "orderbook")], UpbitForm(False, False)),
         ("binance", [Feed(k, "BTCUSDT") for k in ("ticker", "trade", "depth", "bookTicker")], True),
+        ("bithumb", [Feed(k, "KRW-BTC") for k in ("ticker", "trade", "orderbook")], BithumbForm(False)),
+        ("coinone", [Feed(k, "KRW-BTC") for k in ("ticker", "trade", "orderbook")], False),
+        ("korbit", [Feed(k, "btc_krw") for k in ("ticker", "trade", "orderbook")], None),
     ],
 )
 def test_the_same_seed_makes_the_same_frames(exchange: str, feeds: list[Feed], form: Any) -> None:
@@ -84,10 +97,10 @@ def test_every_built_in_symbol_makes_frames_that_are_json_and_recognised(exchang
     venue: Venue = VENUES[exchange](None, 3)
     assert len(venue.markets) >= 30
     for exchange_symbol, pair in venue.markets.items():
-        for channel in ("ticker", "trade", "depth" if exchange == "binance" else "orderbook"):
+        for channel in CHANNELS[exchange]:
             update = venue.advance(Feed(channel, exchange_symbol), 1_700_000_000_000)
             payload = update.payload(venue.default_form())
-            json.loads(payload)
+            inflated(payload)
             seen = venue.identify(payload)
             assert seen is not None
             assert (seen.request_type, seen.symbol, seen.exchange_symbol, seen.exchange_ts_ms) == (

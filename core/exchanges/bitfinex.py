@@ -1,0 +1,607 @@
+"""Bitfinex's public WebSocket, version 2.
+
+Written after Bitfinex's documentation (read 2026-11): "General" (ws-general), "Public Channels" (ws-public),
+"WebSocket Checksum" (ws-websocket-checksum), "Ticker", "Trades" and "Books" (ws-public-ticker, -trades,
+-books) and "Symbols and currency codes" under docs.bitfinex.com, and "Order Books & Checksums" on its blog.
+
+- A request subscribes one channel of one pair; the answer ``subscribed`` gives its number, by which its
+  frames, arrays, go: ``[number, body, …]``. A body may be an update, a list of them (the snapshot), or a
+  word: ``hb`` (every 15 s on each channel), ``te`` and ``tu`` with a trade, ``cs`` with a checksum.
+- ``conf`` asks for a sequence over all arrays of the connection (65536), the server's time at their end
+  (32768), checksums of books (131072). What of it is there is told by the size of the numbers. Arrays may
+  grow.
+- A trade comes as ``te`` at once and as ``tu`` when it is stored, both with its id: what comes first is
+  taken. An amount above 0 was bought by the taker. The snapshot has the last trades, the newest first: they
+  are put in order.
+- ``BID_SIZE`` and ``ASK_SIZE`` of a ticker are the sums of the 25 best orders, not what lies at the best
+  price: no field of a record means that.
+- A book entry is ``[price, count, amount]``; count 0 removes; amounts of asks are below 0. The checksum is
+  CRC32, signed, of the best 25 of both sides in turn, ``price:amount``, in the text of the frames. It comes
+  in a frame of its own, which becomes a delta without levels.
+- 25 channels a connection, 20 connects a minute and address. Codes 20051 (the server restarts), 20060 and
+  20061 (maintenance begins, ends: subscribe anew), 10300 (refused), 10305 (too many channels).
+- Pairs are ``tBTCUSD``, with a colon where a currency's code is not of three letters: ``tDOGE:USD``. Some
+  codes are the exchange's own: UST is USDT.
+"""
+
+import zlib
+from collections import deque
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Annotated, ClassVar
+
+import msgspec
+from msgspec import Meta, field
+
+from core.errors import ErrorCode, PayloadError
+from core.exact_numbers import ExactNumbers
+from core.exchanges.base import (
+    Book,
+    Complaint,
+    Confirmed,
+    ConnectionLimits,
+    Dialect,
+    ExchangeProfile,
+    Outgoing,
+    Refused,
+    SymbolTrack,
+)
+from core.exchanges.values import MAX_QUANTITY, EpochMs, Id, Price, PriceOrZero, Quantity, Rate
+from core.identity import Exchange, Region, RequestType, Symbol
+from core.order_books import TextLevel
+from core.records import Level, Record, Side, StreamType, Ticker, Trade
+
+_EXCHANGE, _REGION = Exchange.BITFINEX.value, Region.EUROPE.value
+_CHANNELS = {RequestType.TICKER: "ticker", RequestType.TRADE: "trades", RequestType.ORDERBOOK: "book"}
+_REQUEST_TYPES = {name: request_type for request_type, name in _CHANNELS.items()}
+_LENGTHS = (1, 25, 100, 250)
+_TIMESTAMP, _SEQ_ALL, _OB_CHECKSUM, _BULK_UPDATES = 32_768, 65_536, 131_072, 536_870_912
+_CHECKSUM_LEVELS = 25
+_CODE_LETTERS = 3
+_REMEMBERED_TRADES = 256
+_FIRST_TIME_MS = 1_000_000_000_000
+_QUOTE, _BRACKET = ord('"'), ord("[")
+_SERVER_RESTARTS, _MAINTENANCE_BEGINS, _MAINTENANCE_ENDED = 20051, 20060, 20061
+_UNKNOWN_PAIR, _ALREADY_SUBSCRIBED, _TOO_MANY_CHANNELS = 10001, 10301, 10305
+_AS_WANTED = frozenset({_ALREADY_SUBSCRIBED, 10400, 10401})
+"""Errors that leave things as they were to become: subscribed already, not subscribed any more."""
+_WORDS = {b'"hb"': "hb", b'"te"': "te", b'"tu"': "tu", b'"cs"': "cs"}
+_WITH_ARGUMENT = frozenset({"te", "tu", "cs"})
+
+_CODES = {
+    "AIX": "AI", "ALG": "ALGO", "AMP": "AMPL", "ATO": "ATOM", "B21X": "B21", "BCHABC": "XEC",
+    "DAT": "DATA", "DSH": "DASH", "EDO": "PNT", "EUS": "EURS", "EUT": "EURT", "FBT": "FB", "GNT": "GLM",
+    "HIX": "HI", "IDX": "ID", "IOT": "IOTA", "IQX": "IQ", "LBT": "LBTC", "MNA": "MANA", "OMN": "OMNI",
+    "PAS": "PASS", "QSH": "QASH", "QTM": "QTUM", "RBT": "RBTC", "SNG": "SNGLS", "SPK": "SPANK",
+    "STJ": "STORJ", "TSD": "TUSD", "UDC": "USDC", "USK": "USDK", "UST": "USDT", "VSY": "VSYS",
+    "WBT": "WBTC", "YYW": "YOYOW",
+}  # fmt: skip
+"""The exchange's codes for currencies that others call otherwise, as its map of symbols has them
+(``/v2/conf/pub:map:currency:sym``), in capital letters."""
+_OWN_CODES = {name: code for code, name in _CODES.items()}
+
+
+# -- frames --------------------------------------------------------------------------------------------
+
+
+_ABSENT = msgspec.Raw(b"null")
+
+
+class _Array(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    channel_id: Id
+    body: msgspec.Raw
+    a: msgspec.Raw = _ABSENT
+    b: msgspec.Raw = _ABSENT
+    c: msgspec.Raw = _ABSENT
+
+
+class _Ticker(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    bid: PriceOrZero | None
+    bid_sizes: float | None
+    ask: PriceOrZero | None
+    ask_sizes: float | None
+    change: float | None
+    change_rate: Rate | None
+    last: PriceOrZero | None
+    volume: Quantity | None = None
+    high: PriceOrZero | None = None
+    low: PriceOrZero | None = None
+
+
+class _Trade(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    trade_id: Id
+    time_ms: EpochMs
+    amount: Annotated[float, Meta(ge=-MAX_QUANTITY, le=MAX_QUANTITY)]
+    price: Price
+
+
+class _ExactTicker(msgspec.Struct, frozen=True, array_like=True):
+    bid: float | None
+    bid_sizes: float | None
+    ask: float | None
+    ask_sizes: float | None
+    change: float | None
+    change_rate: float | None
+    last: Decimal
+
+
+class _ExactTrade(msgspec.Struct, frozen=True, array_like=True):
+    trade_id: int
+    time_ms: int
+    amount: Decimal
+    price: Decimal
+
+
+class _Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    # As they are written, because the checksum is made of that.
+    price: msgspec.Raw
+    count: Id
+    amount: msgspec.Raw
+
+
+class _Event(msgspec.Struct, frozen=True):
+    event: str
+    channel: str | None = None
+    channel_id: int | None = field(name="chanId", default=None)
+    symbol: str | None = None
+    pair: str | None = None
+    prec: str | None = None
+    code: int | str | None = None
+    msg: str | None = None
+    flags: int | None = None
+    version: int | str | None = None
+
+
+_ARRAY = msgspec.json.Decoder(_Array)
+_EVENT = msgspec.json.Decoder(_Event)
+_TICKER = msgspec.json.Decoder(_Ticker, strict=False)
+_TRADE = msgspec.json.Decoder(_Trade, strict=False)
+_TRADES = msgspec.json.Decoder(list[_Trade], strict=False)
+_EXACT_TICKER = msgspec.json.Decoder(_ExactTicker)
+_EXACT_TRADE = msgspec.json.Decoder(_ExactTrade)
+_EXACT_TRADES = msgspec.json.Decoder(list[_ExactTrade])
+_ENTRY = msgspec.json.Decoder(_Entry)
+_ENTRIES = msgspec.json.Decoder(list[_Entry])
+_NUMBER: msgspec.json.Decoder[int | None] = msgspec.json.Decoder(
+    Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None
+)
+
+
+class _Channel:
+    """A subscription on this connection. ``request_type`` is None for those that give no records."""
+
+    __slots__ = ("exchange_symbol", "past_snapshot", "request_type", "trades", "trades_in_order")
+
+    def __init__(self, request_type: RequestType | None, exchange_symbol: str) -> None:
+        self.request_type = request_type
+        self.exchange_symbol = exchange_symbol
+        self.past_snapshot = False
+        self.trades: set[int] = set()
+        self.trades_in_order: deque[int] = deque()
+
+    def is_new(self, trade_id: int) -> bool:
+        """Whether this trade was not seen lately; it counts as seen."""
+        if trade_id in self.trades:
+            return False
+        self.trades.add(trade_id)
+        self.trades_in_order.append(trade_id)
+        if len(self.trades_in_order) > _REMEMBERED_TRADES:
+            self.trades.discard(self.trades_in_order.popleft())
+        return True
+
+
+# -- protocol ------------------------------------------------------------------------------------------
+
+
+class BitfinexDialect(Dialect):
+    """One connection to Bitfinex."""
+
+    def __init__(self, profile: ExchangeProfile, request_type: RequestType, session_id: int) -> None:
+        super().__init__(profile, request_type, session_id)
+        self._configured = False
+        self._channels: dict[int, _Channel] = {}
+        self._bulk = False
+        self._sequence: int | None = None
+        # Which trades of the last frame became records, in their order.
+        self._taken: list[int] = []
+        self._last_ping = 0
+
+    def subscribe(self, added: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
+        """A message a pair; before the first, what all frames shall carry."""
+        messages: list[Outgoing] = []
+        if not self._configured:
+            self._configured = True
+            flags = _TIMESTAMP | _SEQ_ALL
+            if self.request_type is RequestType.ORDERBOOK:
+                flags |= _OB_CHECKSUM
+            messages.append(msgspec.json.encode({"event": "conf", "flags": flags}).decode())
+        for track in added:
+            request = {
+                "event": "subscribe",
+                "channel": _CHANNELS[self.request_type],
+                "symbol": track.exchange_symbol,
+            }
+            if self.request_type is RequestType.ORDERBOOK:
+                length = next((n for n in _LENGTHS if n >= self.books.settings.depth), _LENGTHS[-1])
+                self.books.depth = length
+                request |= {"prec": "P0", "freq": "F0", "len": str(length)}
+            messages.append(msgspec.json.encode(request).decode())
+        return messages
+
+    def unsubscribe(self, removed: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
+        """A message a channel. One that has no number yet is ended as soon as it has."""
+        symbols = {track.exchange_symbol for track in removed}
+        numbers = [
+            number
+            for number, channel in self._channels.items()
+            if channel.request_type is self.request_type and channel.exchange_symbol in symbols
+        ]
+        for number in numbers:
+            del self._channels[number]
+        return [_unsubscribe(number) for number in numbers]
+
+    def probe(self) -> Outgoing:
+        """Answered by ``pong``."""
+        self._last_ping += 1
+        return msgspec.json.encode({"event": "ping", "cid": self._last_ping}).decode()
+
+    def receive(self, frame: str | bytes, received_us: int) -> Sequence[Record]:
+        """Read one frame; see ``Dialect.receive``."""
+        try:
+            array = _ARRAY.decode(frame)
+        except msgspec.ValidationError:
+            self._take_event(frame)
+            return ()
+        body = memoryview(array.body)
+        word = None
+        if body[0] == _QUOTE:
+            word = _WORDS.get(bytes(body))
+            if word is None:
+                self.ignore("word without records")
+                return ()
+        elif body[0] != _BRACKET:
+            raise PayloadError("the array holds neither data nor a word")
+        time_ms, sequence = _tail(array, 1 if word in _WITH_ARGUMENT else 0)
+        if sequence is not None:
+            self._check_sequence(sequence, word == "hb", received_us)
+        return self._read(self._channels.get(array.channel_id), word, array, time_ms, received_us)
+
+    def exact_numbers(self, frame: str | bytes) -> Sequence[ExactNumbers]:
+        """The ticker of a frame, or those of its trades that became records."""
+        array = _ARRAY.decode(frame)
+        channel = self._channels[array.channel_id]
+        if channel.request_type is RequestType.TICKER:
+            return (ExactNumbers(_EXACT_TICKER.decode(array.body).last),)
+        word = bytes(memoryview(array.body)[:1]) == b'"'
+        trades = [_EXACT_TRADE.decode(array.a)] if word else _EXACT_TRADES.decode(array.body)
+        by_id = {trade.trade_id: trade for trade in trades}
+        return [ExactNumbers(by_id[i].price, abs(by_id[i].amount)) for i in self._taken]
+
+    def _read(
+        self, channel: _Channel | None, word: str | None, array: _Array, time_ms: int | None, received_us: int
+    ) -> Sequence[Record]:
+        if word == "hb":
+            self.control()
+            track = None if channel is None else self.tracks.get(channel.exchange_symbol)
+            if track is not None and track.active:
+                track.beats += 1
+            return ()
+        if channel is None:
+            self.ignore("channel that is not subscribed")
+            return ()
+        match channel.request_type:
+            case RequestType.TICKER if word is None:
+                return self._ticker(channel, array.body, time_ms, received_us)
+            case RequestType.TRADE if word != "cs":
+                return self._trades(channel, word, array, received_us)
+            case RequestType.ORDERBOOK if word is None:
+                return self._book(channel, array.body, time_ms, received_us)
+            case RequestType.ORDERBOOK if word == "cs":
+                return self._compare(channel, array.a, time_ms, received_us)
+            case None:
+                self.ignore("channel without records")
+                return ()
+            case _:
+                raise PayloadError(f"{word!r} belongs to no {channel.request_type} channel")
+
+    def _check_sequence(self, sequence: int, beat: bool, received_us: int) -> None:
+        last, self._sequence = self._sequence, sequence
+        if last is None or sequence == last + 1 or (beat and sequence == last):
+            return
+        message = (
+            f"Bitfinex: frame {sequence} of the connection came after {last}; "
+            "it is not known which of its channels lost something"
+        )
+        kept = [track for track in (*self.tracks.values(), *self._other_tracks.values()) if track.book]
+        if kept:
+            self.books.gap(kept, message, received_us)
+        else:
+            self.notices.append(Complaint(ErrorCode.SEQUENCE_GAP, message))
+
+    # -- data --------------------------------------------------------------------------------------
+
+    def _ticker(
+        self, channel: _Channel, body: msgspec.Raw, time_ms: int | None, received_us: int
+    ) -> Sequence[Record]:
+        data = _TICKER.decode(body)
+        track = self.track_of(RequestType.TICKER, channel.exchange_symbol)
+        if track is None:
+            return ()
+        stream_type = StreamType.REALTIME if channel.past_snapshot else StreamType.SNAPSHOT
+        channel.past_snapshot = True
+        if not data.last:
+            self.ignore("ticker without a price")
+            return ()
+        track.sequence += 1
+        return (
+            Ticker(
+                _EXCHANGE,
+                _REGION,
+                track.symbol,
+                track.exchange_symbol,
+                time_ms,
+                received_us,
+                self.session_id,
+                track.sequence,
+                data.last,
+                None,  # opening price
+                data.high or None,
+                data.low or None,
+                None,  # previous close
+                data.change_rate,
+                data.volume,
+                None,  # volume in the quote currency
+                data.bid or None,
+                None,
+                data.ask or None,
+                None,
+                stream_type,
+            ),
+        )
+
+    def _trades(self, channel: _Channel, word: str | None, array: _Array, received_us: int) -> Sequence[Record]:
+        if word is None:
+            # The newest first, as the exchange sends it; records go by time.
+            trades = sorted(_TRADES.decode(array.body), key=_trade_order)
+        else:
+            trades = [_TRADE.decode(array.a)]
+        if any(not trade.amount for trade in trades):
+            raise PayloadError("a trade of amount 0 is none")
+        track = self.track_of(RequestType.TRADE, channel.exchange_symbol)
+        if track is None:
+            return ()
+        fresh = [trade for trade in trades if channel.is_new(trade.trade_id)]
+        if not fresh:
+            self.ignore("trades already seen" if trades else "snapshot without trades")
+        self._taken = [trade.trade_id for trade in fresh]
+        records = []
+        for trade in fresh:
+            track.sequence += 1
+            records.append(
+                Trade(
+                    _EXCHANGE,
+                    _REGION,
+                    track.symbol,
+                    track.exchange_symbol,
+                    trade.time_ms,
+                    received_us,
+                    self.session_id,
+                    track.sequence,
+                    trade.price,
+                    abs(trade.amount),
+                    Side.BUY if trade.amount > 0 else Side.SELL,
+                    str(trade.trade_id),
+                )
+            )
+        return records
+
+    def _book(
+        self, channel: _Channel, body: msgspec.Raw, time_ms: int | None, received_us: int
+    ) -> Sequence[Record]:
+        several = _holds_entries(body)
+        bids, asks = _sides(_ENTRIES.decode(body) if several else [_ENTRY.decode(body)])
+        track = self.track_of(RequestType.ORDERBOOK, channel.exchange_symbol)
+        if track is None:
+            return ()
+        if not several or (self._bulk and channel.past_snapshot):
+            return (self.books.delta(track, bids, asks, received_us, time_ms),)
+        channel.past_snapshot = True
+        bids.sort(key=_price, reverse=True)
+        asks.sort(key=_price)
+        return (self.books.snapshot(track, bids, asks, received_us, time_ms),)
+
+    def _compare(
+        self, channel: _Channel, raw: msgspec.Raw, time_ms: int | None, received_us: int
+    ) -> Sequence[Record]:
+        checksum = _NUMBER.decode(raw)
+        if checksum is None:
+            raise PayloadError("the frame of a checksum has none")
+        track = self.track_of(RequestType.ORDERBOOK, channel.exchange_symbol)
+        if track is None:
+            return ()
+        return (self.books.delta(track, [], [], received_us, time_ms, None, None, None, checksum),)
+
+    def checksum(self, book: Book) -> int:
+        """CRC32, signed, over both sides in turn."""
+        bids, asks = book.bids.best(_CHECKSUM_LEVELS), book.asks.best(_CHECKSUM_LEVELS)
+        texts = []
+        for place in range(_CHECKSUM_LEVELS):
+            for side in (bids, asks):
+                if place < len(side):
+                    level = side[place]
+                    assert isinstance(level, TextLevel), "books of Bitfinex hold nothing else"
+                    texts.append(f"{level.price_text}:{level.quantity_text}")
+        crc = zlib.crc32(":".join(texts).encode())
+        return crc - 2**32 if crc >= 2**31 else crc
+
+    # -- events ------------------------------------------------------------------------------------
+
+    def _take_event(self, frame: str | bytes) -> None:
+        event = _EVENT.decode(frame)
+        match event.event:
+            case "subscribed":
+                self._open_channel(event)
+            case "unsubscribed":
+                self._channels.pop(event.channel_id or 0, None)
+            case "conf":
+                self._bulk = bool((event.flags or 0) & _BULK_UPDATES)
+            case "info":
+                self._take_info(event)
+            case "error":
+                self._complain(event)
+            case "pong" | "auth":
+                pass
+            case _:
+                self.ignore("event that is not known")
+                return
+        self.control()
+
+    def _open_channel(self, event: _Event) -> None:
+        if event.channel_id is None:
+            raise PayloadError("a subscription without the number of its channel")
+        request_type = _REQUEST_TYPES.get(event.channel or "")
+        symbol = event.symbol or f"t{event.pair or ''}"
+        # Raw books list orders, and what begins with f is not traded but lent.
+        if not symbol.startswith("t") or (event.prec or "").startswith("R"):
+            request_type = None
+        track = self.tracks.get(symbol)
+        if request_type is self.request_type and track is not None and not track.active:
+            self.outbox.append(_unsubscribe(event.channel_id))
+            return
+        self._channels[event.channel_id] = _Channel(request_type, symbol)
+        if track is not None and request_type is self.request_type:
+            self.notices.append(Confirmed((track.symbol,)))
+
+    def _take_info(self, event: _Event) -> None:
+        if event.version is not None:
+            # The first frame of a connection, also of the next one in a recording.
+            self._channels.clear()
+            self._sequence = None
+            self._bulk = False
+        message = f"Bitfinex: {event.code}: {(event.msg or '')[:256]}"
+        code = _code(event)
+        if code in (_SERVER_RESTARTS, _MAINTENANCE_BEGINS):
+            self.notices.append(Complaint(ErrorCode.CONNECT_FAILED, message))
+        elif code == _MAINTENANCE_ENDED:
+            active = [track for track in self.tracks.values() if track.active]
+            self.outbox.extend(self.unsubscribe(active, ()))
+            self.outbox.extend(self.subscribe(active, active))
+
+    def _complain(self, event: _Event) -> None:
+        """Refuse the pair that the error names; any other error concerns the connection."""
+        code = _code(event)
+        message = f"Bitfinex: {code}: {(event.msg or '')[:256]}"
+        if code in _AS_WANTED:
+            return
+        text = (event.msg or "").lower()
+        if code == _TOO_MANY_CHANNELS or "rate" in text:
+            self.notices.append(Complaint(ErrorCode.RATE_LIMITED, message))
+            return
+        track = self.tracks.get(event.symbol or f"t{event.pair or ''}")
+        if track is None or not track.active:
+            self.notices.append(Complaint(ErrorCode.SUBSCRIBE_REJECTED, message))
+        else:
+            unknown = code == _UNKNOWN_PAIR or "symbol" in text or "pair" in text
+            refusal = ErrorCode.UNKNOWN_SYMBOL if unknown else ErrorCode.SUBSCRIBE_REJECTED
+            self.notices.append(Refused((track.symbol,), refusal, message))
+
+
+def _unsubscribe(number: int) -> str:
+    return msgspec.json.encode({"event": "unsubscribe", "chanId": number}).decode()
+
+
+def _code(event: _Event) -> int | None:
+    """The code of an event, which has also been seen as text."""
+    try:
+        return None if event.code is None else int(event.code)
+    except ValueError:
+        return None
+
+
+def _tail(array: _Array, taken: int) -> tuple[int | None, int | None]:
+    """The server's time and the sequence, behind the ``taken`` arguments of a word, told by their size."""
+    time_ms = sequence = None
+    for raw in (array.a, array.b, array.c)[taken:]:
+        number = None if raw is _ABSENT else _NUMBER.decode(raw)
+        if number is None:
+            continue
+        if number >= _FIRST_TIME_MS:
+            time_ms = number if number < 10 * _FIRST_TIME_MS else None
+        elif number >= 0:
+            sequence = number
+    return time_ms, sequence
+
+
+def _holds_entries(body: msgspec.Raw) -> bool:
+    """Whether the body is a list of entries, also an empty one, and not one entry."""
+    return bytes(memoryview(body)[1:64]).lstrip()[:1] in (b"[", b"]")
+
+
+def _sides(entries: Sequence[_Entry]) -> tuple[list[Level], list[Level]]:
+    bids: list[Level] = []
+    asks: list[Level] = []
+    for entry in entries:
+        price, amount = (str(raw, "latin-1").strip('"') for raw in (entry.price, entry.amount))
+        side = asks if amount.startswith("-") else bids
+        # Without orders the amount only tells the side.
+        side.append(TextLevel.parse(price, amount if entry.count else "0"))
+    return bids, asks
+
+
+def _trade_order(trade: _Trade) -> tuple[int, int]:
+    return trade.time_ms, trade.trade_id
+
+
+def _price(level: Level) -> float:
+    return level.price
+
+
+class Bitfinex(ExchangeProfile):
+    """Bitfinex (Europe)."""
+
+    exchange = Exchange.BITFINEX
+    region = Region.EUROPE
+    request_types = frozenset(RequestType)
+    url = "wss://api-pub.bitfinex.com/ws/2"
+    allowed_hosts = frozenset({"api-pub.bitfinex.com"})
+    # A bound on messages is not documented.
+    limits = ConnectionLimits(
+        max_symbols=25,
+        max_symbols_per_message=1,
+        max_connects=20,
+        connect_window_s=60.0,
+        max_messages=10,
+        message_window_s=1.0,
+    )
+    channel_heartbeat_s: ClassVar[float | None] = 15.0
+
+    def parse_symbol(self, text: str) -> Symbol:
+        """``BTC-USD``, or Bitfinex's own ``tBTCUSD`` and ``tDOGE:USD``; its own codes become the usual ones."""
+        base, dash, quote = text.upper().partition("-")
+        if not dash:
+            base, quote = _split(text)
+        return Symbol(_CODES.get(base, base), _CODES.get(quote, quote))
+
+    def spell_symbol(self, symbol: Symbol) -> str:
+        """``tBTCUSD`` for BTC-USD, ``tDOGE:USD`` for DOGE-USD, ``tUSTUSD`` for USDT-USD."""
+        base, quote = (_OWN_CODES.get(part, part) for part in (symbol.base, symbol.quote))
+        colon = "" if len(base) == len(quote) == _CODE_LETTERS else ":"
+        return f"t{base}{colon}{quote}"
+
+    def dialect(self, request_type: RequestType, session_id: int) -> BitfinexDialect:
+        """A new connection's protocol."""
+        return BitfinexDialect(self, request_type, session_id)
+
+
+def _split(text: str) -> tuple[str, str]:
+    """The codes of ``tBTCUSD``, ``tDOGE:USD``; the ``t`` may be missing from the first."""
+    upper = text.upper()
+    base, colon, quote = upper.partition(":")
+    if colon:
+        if text.startswith("t") or (base.startswith("T") and len(base) > _CODE_LETTERS):
+            base = base[1:]
+        return base, quote
+    pair = upper[1:] if len(upper) == 2 * _CODE_LETTERS + 1 and upper.startswith("T") else upper
+    if len(pair) != 2 * _CODE_LETTERS:
+        raise ValueError(f"{text[:64]!r} is no pair such as BTC-USD, tBTCUSD or tDOGE:USD")
+    return pair[:_CODE_LETTERS], pair[_CODE_LETTERS:]

@@ -1,0 +1,506 @@
+"""Bybit's public spot WebSocket, v5.
+
+Written after Bybit's documentation (read 2026-11), bybit-exchange.github.io/docs/v5 (source:
+github.com/bybit-exchange/docs): "Connect" (ws/connect), "Orderbook", "Trade", "Ticker"
+(websocket/public/orderbook, /trade, /ticker).
+
+- Requests are ``{"req_id": "1", "op": "subscribe", "args": [topic, …]}``, at most 10 topics in one of the
+  spot market and 21,000 characters of topics a connection. The answer repeats ``req_id`` and ``op`` with
+  ``success``; what went wrong stands in ``ret_msg`` alone, as ``Invalid symbol :[tickers.XUSDT]`` or
+  ``error:handler not found,topic:…``. The documents do not say what becomes of a refused request's other
+  topics, so they are asked for again; one that runs is then answered by ``already subscribed``.
+- Data comes as ``{"topic", "type", "ts", "data"}``, numbers as text; ``tickers.{symbol}`` (always whole, type
+  ``snapshot``), ``publicTrade.{symbol}`` (up to 1,024 trades, oldest first, ``S`` is the taker's side),
+  ``orderbook.{depth}.{symbol}`` with depth 1, 50, 200 or 1000; of the first level only snapshots come.
+- An order book begins with a snapshot, and another one replaces it at any time; deltas hold absolute
+  quantities. ``u`` counts the messages of a topic one by one; ``u`` = 1 is a whole book after a restart,
+  whatever its type says. A new subscription brings a new snapshot.
+- The client sends ``{"op": "ping"}`` every 20 s. At most 500 connections in 5 minutes.
+"""
+
+import re
+from collections import deque
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Annotated, ClassVar, Final, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta, field
+
+from core.errors import ErrorCode, PayloadError
+from core.exact_numbers import ExactNumbers
+from core.exchanges.base import (
+    Complaint,
+    Confirmed,
+    ConnectionLimits,
+    Dialect,
+    ExchangeProfile,
+    Outgoing,
+    Refused,
+    SymbolTrack,
+)
+from core.exchanges.values import EpochMs, Id, Price, PriceOrZero, Quantity, TradedQuantity
+from core.identity import Exchange, Region, RequestType, Symbol
+from core.records import Level, Record, Side, StreamType, Ticker, Trade
+
+_EXCHANGE, _REGION = Exchange.BYBIT.value, Region.ASIA.value
+_TOPICS: Final = {RequestType.TICKER: "tickers", RequestType.TRADE: "publicTrade"}
+_KINDS: Final = {name: kind for kind, name in _TOPICS.items()}
+_DEPTHS: Final = (1, 50, 200, 1000)
+_SIDES: Final = {"Buy": Side.BUY, "Sell": Side.SELL}
+_STREAM_TYPES: Final = {"snapshot": StreamType.SNAPSHOT, "delta": StreamType.REALTIME}
+_RATE_WORDS: Final = ("too many", "frequen", "rate limit", "exceed")
+_TOKEN: Final = re.compile(r"[A-Za-z0-9]+(?:\.[A-Za-z0-9]+)*")
+_MAX_TOPICS_KNOWN: Final = 4096
+_RESTARTED: Final = 1
+
+# Quote currencies of the spot market, also former ones (recordings); read for symbols written without a dash.
+_STABLE = (
+    "USDT",
+    "USDC",
+    "USDE",
+    "USD1",
+    "USDQ",
+    "USDR",
+    "USDD",
+    "FDUSD",
+    "RLUSD",
+    "PYUSD",
+    "XUSD",
+    "DAI",
+    "BUSD",
+)
+_COINS = ("BTC", "ETH", "MNT", "SOL", "XRP", "BBSOL", "BIT")
+_FIAT = (
+    "EUR",
+    "EURI",
+    "EURR",
+    "EURC",
+    "BRL",
+    "BRZ",
+    "TRY",
+    "PLN",
+    "KZT",
+    "GEL",
+    "AED",
+    "GBP",
+    "JPY",
+    "ARS",
+    "USD",
+)
+_QUOTES = sorted(_STABLE + _COINS + _FIAT, key=len, reverse=True)
+
+
+# -- frames --------------------------------------------------------------------------------------------
+
+# Texts may be empty where there is no number.
+_PriceText = PriceOrZero | Literal[""] | None
+_AmountText = Quantity | Literal[""] | None
+
+
+class _TickerData(msgspec.Struct, frozen=True, gc=False):
+    symbol: str
+    last: _PriceText = field(name="lastPrice", default=None)
+    high: _PriceText = field(name="highPrice24h", default=None)
+    low: _PriceText = field(name="lowPrice24h", default=None)
+    day_ago: _PriceText = field(name="prevPrice24h", default=None)
+    change: Annotated[float, Meta(ge=-1, le=1e9)] | Literal[""] | None = field(
+        name="price24hPcnt", default=None
+    )
+    volume: _AmountText = field(name="volume24h", default=None)
+    turnover: _AmountText = field(name="turnover24h", default=None)
+    bid: _PriceText = field(name="bid1Price", default=None)
+    bid_quantity: _AmountText = field(name="bid1Size", default=None)
+    ask: _PriceText = field(name="ask1Price", default=None)
+    ask_quantity: _AmountText = field(name="ask1Size", default=None)
+
+
+class _TradeData(msgspec.Struct, frozen=True, gc=False):
+    price: Price = field(name="p")
+    quantity: TradedQuantity = field(name="v")
+    symbol: str = field(name="s")
+    side: str | None = field(name="S", default=None)
+    traded_ms: EpochMs | None = field(name="T", default=None)
+    trade_id: str | None = field(name="i", default=None)
+
+
+class _Level(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    price: Price
+    quantity: Quantity
+
+
+class _BookData(msgspec.Struct, frozen=True, gc=False):
+    symbol: str = field(name="s")
+    bids: list[_Level] = field(name="b")
+    asks: list[_Level] = field(name="a")
+    update_id: Id = field(name="u")
+
+
+class _Tickers(msgspec.Struct, frozen=True, gc=False):
+    topic: str
+    data: _TickerData
+    ts: EpochMs | None = None
+    type: str | None = None
+
+
+class _Trades(msgspec.Struct, frozen=True, gc=False):
+    topic: str
+    data: list[_TradeData]
+    ts: EpochMs | None = None
+
+
+class _Book(msgspec.Struct, frozen=True, gc=False):
+    topic: str
+    type: Literal["snapshot", "delta"]
+    data: _BookData
+    ts: EpochMs | None = None
+
+
+class _ExactTicker(msgspec.Struct, frozen=True):
+    price: Decimal = field(name="lastPrice")
+
+
+class _ExactTickers(msgspec.Struct, frozen=True):
+    data: _ExactTicker
+
+
+class _ExactTrade(msgspec.Struct, frozen=True):
+    price: Decimal = field(name="p")
+    quantity: Decimal = field(name="v")
+
+
+class _ExactTrades(msgspec.Struct, frozen=True):
+    data: list[_ExactTrade]
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    """A frame that is none of our data, as far as it says what it is."""
+
+    topic: str | None = None
+    op: str | None = None
+    type: str | None = None
+    success: bool | None = None
+    ret_msg: str | None = None
+    req_id: str | None = None
+
+
+_Data = _Tickers | _Trades | _Book
+# Not strict, so that numbers written as text are read by the decoder itself.
+_DECODERS: dict[RequestType, msgspec.json.Decoder[_Data]] = {
+    RequestType.TICKER: msgspec.json.Decoder(_Tickers, strict=False),
+    RequestType.TRADE: msgspec.json.Decoder(_Trades, strict=False),
+    RequestType.ORDERBOOK: msgspec.json.Decoder(_Book, strict=False),
+}
+_EXACT_TICKERS = msgspec.json.Decoder(_ExactTickers)
+_EXACT_TRADES = msgspec.json.Decoder(_ExactTrades)
+_ENVELOPE = msgspec.json.Decoder(_Envelope)
+
+
+class _Topic(NamedTuple):
+    kind: RequestType
+    symbol: str
+    depth: int = 0
+
+
+def _read_topic(text: str) -> _Topic | None:
+    """What a topic carries; None for those without records."""
+    name, _, rest = text.partition(".")
+    kind = _KINDS.get(name)
+    if kind is not None and rest:
+        return _Topic(kind, rest)
+    depth, _, symbol = rest.partition(".")
+    if name == "orderbook" and symbol and depth.isascii() and depth.isdigit() and len(depth) < 6:
+        return _Topic(RequestType.ORDERBOOK, symbol, int(depth))
+    return None
+
+
+# -- protocol ------------------------------------------------------------------------------------------
+
+
+class BybitDialect(Dialect):
+    """One connection to Bybit's public spot stream."""
+
+    def __init__(self, profile: ExchangeProfile, request_type: RequestType, session_id: int) -> None:
+        super().__init__(profile, request_type, session_id)
+        self._last_request_id = 0
+        self._asked: dict[str, tuple[SymbolTrack, ...]] = {}
+        self._held: deque[tuple[SymbolTrack, ...]] = deque()
+        """Refused for their rate; asked for again one by one, at the pace of the pongs."""
+        self._kind = request_type
+        self._topics: dict[str, _Topic | None] = {}
+        self._depths: dict[str, int] = {}
+        """The depth of which each symbol's book is kept, should frames of several come."""
+
+    def subscribe(self, added: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
+        """``subscribe`` for the added symbols; the answer confirms them."""
+        return [self._request("subscribe", added)]
+
+    def unsubscribe(self, removed: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
+        """``unsubscribe`` for the removed symbols."""
+        return [self._request("unsubscribe", removed)]
+
+    def probe(self) -> Outgoing:
+        """Answered by ``"op": "ping"`` with ``"ret_msg": "pong"``; also the heartbeat."""
+        return '{"op":"ping"}'
+
+    def _request(self, op: str, tracks: Sequence[SymbolTrack]) -> Outgoing:
+        self._last_request_id += 1
+        request_id = str(self._last_request_id)
+        if op == "subscribe":
+            self._asked[request_id] = tuple(tracks)
+        request = {"req_id": request_id, "op": op, "args": [self._topic_of(track) for track in tracks]}
+        return msgspec.json.encode(request).decode()
+
+    def _topic_of(self, track: SymbolTrack) -> str:
+        if self.request_type is not RequestType.ORDERBOOK:
+            return f"{_TOPICS[self.request_type]}.{track.exchange_symbol}"
+        wanted = self.books.settings.depth
+        depth = next((depth for depth in _DEPTHS if depth >= wanted), _DEPTHS[-1])
+        # A level that was pushed out of the subscribed depth comes again when it is back in it.
+        self.books.depth, self.books.exact = depth, True
+        self._depths[track.exchange_symbol] = depth
+        return f"orderbook.{depth}.{track.exchange_symbol}"
+
+    def receive(self, frame: str | bytes, received_us: int) -> Sequence[Record]:
+        """Read one frame; see ``Dialect.receive``."""
+        try:
+            data = _DECODERS[self._kind].decode(frame)
+            topic = self._topic(data.topic)
+        except msgspec.ValidationError:
+            topic = None
+        if topic is None or topic.kind is not self._kind:
+            # Another topic than the last time, or no data at all.
+            envelope = _ENVELOPE.decode(frame)
+            if envelope.topic is None:
+                self._answer(envelope)
+                return ()
+            topic = self._topic(envelope.topic)
+            if topic is None:
+                self.ignore("topic without records")
+                return ()
+            self._kind = topic.kind
+            data = _DECODERS[topic.kind].decode(frame)
+        if isinstance(data, _Trades):
+            return self._trades(data, topic, received_us)
+        if isinstance(data, _Tickers):
+            return self._ticker(data, topic, received_us)
+        return self._book(data, topic, received_us)
+
+    def exact_numbers(self, frame: str | bytes) -> Sequence[ExactNumbers]:
+        """One ticker, or the trades of a frame; the kind is that of the last ``receive``."""
+        if self._kind is RequestType.TICKER:
+            return (ExactNumbers(_EXACT_TICKERS.decode(frame).data.price),)
+        return [ExactNumbers(trade.price, trade.quantity) for trade in _EXACT_TRADES.decode(frame).data]
+
+    def _topic(self, text: str) -> _Topic | None:
+        try:
+            return self._topics[text]
+        except KeyError:
+            if len(self._topics) >= _MAX_TOPICS_KNOWN:
+                self._topics.clear()
+            topic = self._topics[text] = _read_topic(text)
+            return topic
+
+    def _answer(self, envelope: _Envelope) -> None:
+        if envelope.op is None and envelope.success is None and envelope.type is None:
+            raise PayloadError("the frame has neither a topic nor an operation")
+        self.control()
+        message = (envelope.ret_msg or "").strip()
+        if envelope.op in ("ping", "pong"):
+            if self._held:
+                self.outbox.append(self._request("subscribe", self._held.popleft()))
+        elif envelope.op == "subscribe" and envelope.req_id in self._asked:
+            asked = self._asked.pop(envelope.req_id)
+            if envelope.success:
+                self.notices.append(Confirmed(tuple(track.symbol for track in asked)))
+            else:
+                self._refuse(asked, message)
+        elif envelope.success is False:
+            code = ErrorCode.RATE_LIMITED if _is_rate(message) else ErrorCode.SUBSCRIBE_REJECTED
+            self.notices.append(Complaint(code, f"Bybit: {message[:256]}"))
+
+    def _refuse(self, asked: tuple[SymbolTrack, ...], message: str) -> None:
+        """Refuse the symbols that the message names, and ask for the others again; one by one if it names
+        none."""
+        text = f"Bybit: {message[:256]}"
+        waiting = tuple(track for track in asked if track.active and not track.confirmed)
+        if _is_rate(message):
+            self.notices.append(Complaint(ErrorCode.RATE_LIMITED, text))
+            self._held.extend((track,) for track in waiting)
+            return
+        words = set(_TOKEN.findall(message))
+        named = [t for t in waiting if t.exchange_symbol in words or self._topic_of(t) in words]
+        if not named and len(waiting) == 1:
+            named = list(waiting)
+        symbols = tuple(track.symbol for track in named)
+        if named and "already subscribed" in message.lower():
+            self.notices.append(Confirmed(symbols))
+        elif named:
+            self.notices.append(Refused(symbols, ErrorCode.UNKNOWN_SYMBOL, text))
+        elif not waiting:
+            self.notices.append(Complaint(ErrorCode.SUBSCRIBE_REJECTED, text))
+        rest = [track for track in waiting if track not in named]
+        again = [rest] if named and rest else [[track] for track in rest]
+        self.outbox.extend(self._request("subscribe", part) for part in again)
+
+    def _track(self, topic: _Topic) -> SymbolTrack | None:
+        if self.accept_all and topic.symbol not in self.tracks:
+            try:
+                self.profile.parse_symbol(topic.symbol)
+            except ValueError:
+                # Of another market than the spot one, as options have it.
+                self.ignore("symbol of no known pair")
+                return None
+        return self.track_of(topic.kind, topic.symbol)
+
+    def _ticker(self, frame: _Tickers, topic: _Topic, received_us: int) -> Sequence[Record]:
+        track = self._track(topic)
+        if track is None:
+            return ()
+        data = frame.data
+        if not data.last:
+            self.ignore("ticker without a price")
+            return ()
+        day_ago, bid, ask = data.day_ago or None, data.bid or None, data.ask or None
+        track.sequence += 1
+        return (
+            Ticker(
+                _EXCHANGE,
+                _REGION,
+                track.symbol,
+                track.exchange_symbol,
+                frame.ts,
+                received_us,
+                self.session_id,
+                track.sequence,
+                data.last,
+                day_ago,  # the price 24 hours ago opens the window, and is what the change refers to
+                data.high or None,
+                data.low or None,
+                day_ago,
+                _amount(data.change),
+                _amount(data.volume),
+                _amount(data.turnover),
+                bid,
+                None if bid is None else _amount(data.bid_quantity),
+                ask,
+                None if ask is None else _amount(data.ask_quantity),
+                _STREAM_TYPES.get(frame.type or "", StreamType.UNKNOWN),
+            ),
+        )
+
+    def _trades(self, frame: _Trades, topic: _Topic, received_us: int) -> Sequence[Record]:
+        """Every trade of the frame, in order."""
+        track = self._track(topic)
+        if track is None:
+            return ()
+        if not frame.data:
+            self.ignore("frame without trades")
+            return ()
+        records = []
+        for trade in frame.data:
+            track.sequence += 1
+            records.append(
+                Trade(
+                    _EXCHANGE,
+                    _REGION,
+                    track.symbol,
+                    track.exchange_symbol,
+                    trade.traded_ms or frame.ts,
+                    received_us,
+                    self.session_id,
+                    track.sequence,
+                    trade.price,
+                    trade.quantity,
+                    _SIDES.get(trade.side or "", Side.UNKNOWN),
+                    trade.trade_id or None,
+                )
+            )
+        return records
+
+    def _book(self, frame: _Book, topic: _Topic, received_us: int) -> Sequence[Record]:
+        track = self._track(topic)
+        if track is None:
+            return ()
+        data, update_id = frame.data, frame.data.update_id
+        whole = frame.type == "snapshot" or update_id == _RESTARTED
+        if not self._is_kept(track, topic, whole):
+            self.ignore("book of another depth")
+            return ()
+        bids = [Level(level.price, level.quantity) for level in data.bids]
+        asks = [Level(level.price, level.quantity) for level in data.asks]
+        if whole:
+            return (self.books.snapshot(track, bids, asks, received_us, frame.ts, update_id),)
+        return (self.books.delta(track, bids, asks, received_us, frame.ts, None, update_id, update_id - 1),)
+
+    def _is_kept(self, track: SymbolTrack, topic: _Topic, whole: bool) -> bool:
+        """Whether this topic is the one of which the symbol's book is kept: the subscribed one, or in a replay
+        the deepest that there is."""
+        kept = self._depths.get(topic.symbol)
+        if kept == topic.depth:
+            return True
+        if kept is not None and not (self.accept_all and whole and topic.depth > kept):
+            return False
+        if kept is not None:
+            self.books.forget(track)
+        self._depths[topic.symbol] = topic.depth
+        self.books.depth, self.books.exact = max(topic.depth, 1), True
+        return True
+
+
+def _amount(number: float | str | None) -> float | None:
+    return None if isinstance(number, str) else number
+
+
+def _is_rate(message: str) -> bool:
+    lower = message.lower()
+    return any(word in lower for word in _RATE_WORDS)
+
+
+class Bybit(ExchangeProfile):
+    """Bybit spot (Asia)."""
+
+    exchange = Exchange.BYBIT
+    region = Region.ASIA
+    request_types = frozenset(RequestType)
+    url = "wss://stream.bybit.com/v5/public/spot"
+    allowed_hosts = frozenset(
+        {
+            "stream.bybit.com",
+            "stream.bybit.tr",
+            "stream.bybit-tr.com",
+            "stream.bybit.kz",
+            "stream.bybit.id",
+            "stream.bybitgeorgia.ge",
+            "stream-testnet.bybit.com",
+        }
+    )
+    # 10 topics a request; 21,000 characters of topics are 500 of the longest. How many messages a client may
+    # send is not documented: 10 a second.
+    limits = ConnectionLimits(
+        max_symbols=500,
+        max_symbols_per_message=10,
+        max_connects=500,
+        connect_window_s=300.0,
+        max_messages=10,
+        message_window_s=1.0,
+    )
+    heartbeat_s: ClassVar[float | None] = 20.0
+
+    def parse_symbol(self, text: str) -> Symbol:
+        """``BTC-USDT``, or Bybit's own ``BTCUSDT`` with a known quote currency, the longest that fits."""
+        upper = text.upper()
+        if "-" in upper:
+            return Symbol.parse(upper)
+        for quote in _QUOTES:
+            if upper.endswith(quote) and len(upper) > len(quote):
+                return Symbol(upper[: -len(quote)], quote)
+        raise ValueError(f"{text[:64]!r} ends in no known quote currency of Bybit; write it as BASE-QUOTE")
+
+    def spell_symbol(self, symbol: Symbol) -> str:
+        """``BTCUSDT`` for BTC-USDT."""
+        return f"{symbol.base}{symbol.quote}"
+
+    def dialect(self, request_type: RequestType, session_id: int) -> BybitDialect:
+        """A new connection's protocol."""
+        return BybitDialect(self, request_type, session_id)

@@ -1,0 +1,450 @@
+"""Kraken's public spot WebSocket, version 2.
+
+Written after Kraken's documentation (read 2026-11): the channels Ticker, Trade, Book, Status and Heartbeat
+and the methods subscribe, unsubscribe and ping under docs.kraken.com/exchange/api-reference/spot-websocket-v2
+(also under docs.kraken.com/api/docs/websocket-v2), the guides "Spot WebSocket Introduction" and "Book
+checksum (WebSocket v2)", and the support article "WebSocket API frequently asked questions".
+
+- A request is ``{"method": "subscribe", "params": {"channel", "symbol": […], …}, "req_id"}``. Each symbol is
+  answered by itself, with ``success`` and ``result``, or with ``error`` and mostly ``symbol``.
+- Data is ``{"channel", "type": "snapshot" | "update", "data": […]}``: numbers as JSON numbers, times as RFC
+  3339. Symbols are ``BTC/USD``: version 2 has no XBT and no XDG, which are read here as what they stand for.
+- ``trade`` may hold several trades, also of several pairs; ``side`` is the taker's. Its snapshot, off by
+  default, holds former trades: it is not asked for.
+- ``book`` has absolute quantities, 0 removes, one price perhaps several times in a message, in order. The
+  book has to be cut at the subscribed depth (10, 25, 100, 500, 1000) after each message. The checksum is
+  CRC32 over the best 10 asks, then bids: price and quantity as the frame wrote them, without the point and
+  without leading zeros. There is no sequence. After a mismatch the pair is subscribed anew.
+- ``heartbeat`` comes about every second in which nothing else does. ``ping`` is answered by ``pong``; a
+  connection on which nothing is sent for a minute may be closed. About 150 connects in 10 minutes and address
+  are let through.
+"""
+
+import zlib
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta, field
+
+from core.errors import ErrorCode, PayloadError
+from core.exact_numbers import ExactNumbers
+from core.exchanges.base import (
+    Book,
+    Complaint,
+    Confirmed,
+    ConnectionLimits,
+    Dialect,
+    ExchangeProfile,
+    Outgoing,
+    Refused,
+    SymbolTrack,
+)
+from core.exchanges.iso_time import IsoTime, epoch_ms
+from core.exchanges.values import Id, Price, PriceOrZero, Quantity, TradedQuantity
+from core.identity import Exchange, Region, RequestType, Symbol
+from core.order_books import TextLevel
+from core.records import Level, Record, Side, StreamType, Ticker, Trade
+
+_EXCHANGE, _REGION = Exchange.KRAKEN.value, Region.NA.value
+_CHANNELS = {RequestType.TICKER: "ticker", RequestType.TRADE: "trade", RequestType.ORDERBOOK: "book"}
+_OUR_CHANNELS = frozenset(_CHANNELS.values())
+_STREAM_TYPES = {"snapshot": StreamType.SNAPSHOT, "update": StreamType.REALTIME}
+_SIDES = {"buy": Side.BUY, "sell": Side.SELL}
+_FORMER_NAMES = {"XBT": "BTC", "XDG": "DOGE"}
+_DEPTHS = (10, 25, 100, 500, 1000)
+_CHECKSUM_LEVELS = 10
+
+
+# -- frames --------------------------------------------------------------------------------------------
+
+
+class _TickerData(msgspec.Struct, frozen=True, gc=False):
+    symbol: str
+    last: PriceOrZero | None = None
+    high: PriceOrZero | None = None
+    low: PriceOrZero | None = None
+    change_percent: Annotated[float, Meta(ge=-100, le=1e11)] | None = field(name="change_pct", default=None)
+    volume: Quantity | None = None
+    bid: PriceOrZero | None = None
+    bid_quantity: Quantity | None = field(name="bid_qty", default=None)
+    ask: PriceOrZero | None = None
+    ask_quantity: Quantity | None = field(name="ask_qty", default=None)
+    timestamp: IsoTime | None = None
+
+
+class _TradeData(msgspec.Struct, frozen=True, gc=False):
+    symbol: str
+    price: Price
+    quantity: TradedQuantity = field(name="qty")
+    side: str | None = None
+    trade_id: Id | None = None
+    timestamp: IsoTime | None = None
+
+
+class _Level(msgspec.Struct, frozen=True, gc=False):
+    # As they are written, because the checksum is made of that.
+    price: msgspec.Raw
+    quantity: msgspec.Raw = field(name="qty")
+
+
+class _BookData(msgspec.Struct, frozen=True, gc=False):
+    symbol: str
+    bids: list[_Level] = []
+    asks: list[_Level] = []
+    checksum: Id | None = None
+    timestamp: IsoTime | None = None
+
+
+class _Tickers(msgspec.Struct, frozen=True, gc=False, tag_field="channel", tag="ticker"):
+    data: list[_TickerData]
+    type: str | None = None
+
+
+class _Trades(msgspec.Struct, frozen=True, gc=False, tag_field="channel", tag="trade"):
+    data: list[_TradeData]
+
+
+class _Books(msgspec.Struct, frozen=True, gc=False, tag_field="channel", tag="book"):
+    data: list[_BookData]
+    type: Literal["snapshot", "update"]
+
+
+class _Heartbeat(msgspec.Struct, frozen=True, gc=False, tag_field="channel", tag="heartbeat"):
+    pass
+
+
+class _ExactItem(msgspec.Struct, frozen=True):
+    last: Decimal | None = None
+    price: Decimal | None = None
+    quantity: Decimal | None = field(name="qty", default=None)
+
+
+class _ExactFrame(msgspec.Struct, frozen=True):
+    data: list[_ExactItem]
+
+
+class _Result(msgspec.Struct, frozen=True):
+    channel: str | None = None
+    symbol: str | None = None
+    depth: int | None = None
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    """A frame that is none of our data, as far as it says what it is."""
+
+    channel: str | None = None
+    method: str | None = None
+    success: bool | None = None
+    result: _Result | None = None
+    error: str | None = None
+    symbol: str | None = None
+
+
+_Data = _Tickers | _Trades | _Books | _Heartbeat
+# Not strict: numbers written as text are read too.
+_DATA: msgspec.json.Decoder[_Data] = msgspec.json.Decoder(_Data, strict=False)
+_EXACT = msgspec.json.Decoder(_ExactFrame)
+_ENVELOPE = msgspec.json.Decoder(_Envelope)
+
+
+# All of a frame is read before the first of its records takes its sequence: an error in the middle must not
+# leave a gap.
+
+# -- protocol ------------------------------------------------------------------------------------------
+
+
+class KrakenDialect(Dialect):
+    """One connection to Kraken."""
+
+    def __init__(self, profile: ExchangeProfile, request_type: RequestType, session_id: int) -> None:
+        super().__init__(profile, request_type, session_id)
+        self._last_request_id = 0
+        self._depths: dict[str, int] = {}
+        # Which items of the last frame became records.
+        self._taken: list[int] = []
+        self.books.exact = True
+
+    def subscribe(self, added: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
+        """``subscribe`` for the added pairs; each is acknowledged by itself."""
+        return self._requests("subscribe", added)
+
+    def unsubscribe(self, removed: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
+        """``unsubscribe`` for the removed pairs."""
+        return self._requests("unsubscribe", removed)
+
+    def probe(self) -> Outgoing:
+        """Answered by ``pong``. Also the heartbeat."""
+        self._last_request_id += 1
+        return msgspec.json.encode({"method": "ping", "req_id": self._last_request_id}).decode()
+
+    def _requests(self, method: str, tracks: Sequence[SymbolTrack]) -> list[Outgoing]:
+        params: dict[str, object] = {
+            "channel": _CHANNELS[self.request_type],
+            "symbol": [track.exchange_symbol for track in tracks],
+        }
+        if self.request_type is RequestType.ORDERBOOK:
+            params["depth"] = self.books.depth = _depth_for(self.books.settings.depth)
+        if self.request_type is RequestType.TRADE and method == "subscribe":
+            params["snapshot"] = False
+        self._last_request_id += 1
+        request = {"method": method, "params": params, "req_id": self._last_request_id}
+        return [msgspec.json.encode(request).decode()]
+
+    def receive(self, frame: str | bytes, received_us: int) -> Sequence[Record]:
+        """Read one frame; see ``Dialect.receive``."""
+        data = self._decode(frame)
+        if data is None:
+            return ()
+        if isinstance(data, _Heartbeat):
+            self.control()
+            return ()
+        if not data.data:
+            self.ignore("frame without data")
+            return ()
+        if isinstance(data, _Books):
+            return self._books(data, received_us)
+        if isinstance(data, _Trades):
+            return self._trades(data, received_us)
+        return self._tickers(data, received_us)
+
+    def exact_numbers(self, frame: str | bytes) -> Sequence[ExactNumbers]:
+        """Those of the items that the last ``receive`` made records of."""
+        numbers = []
+        for place, item in enumerate(_EXACT.decode(frame).data):
+            price = item.price if item.last is None else item.last
+            if place in self._taken and price is not None:
+                numbers.append(ExactNumbers(price, None if item.price is None else item.quantity))
+        return numbers
+
+    def _decode(self, frame: str | bytes) -> _Data | None:
+        """The frame as data, or None after it was counted."""
+        try:
+            return _DATA.decode(frame)
+        except msgspec.ValidationError:
+            envelope = _ENVELOPE.decode(frame)
+            if envelope.channel in _OUR_CHANNELS:
+                raise
+        if envelope.error is not None or envelope.success is False:
+            self._complain(envelope)
+        elif envelope.method is not None:
+            self._acknowledge(envelope)
+        elif envelope.channel == "status":
+            self.control()
+        elif envelope.channel is not None:
+            self.ignore("channel without records")
+        else:
+            raise PayloadError("the frame has neither a channel nor a method nor an error")
+        return None
+
+    def _acknowledge(self, envelope: _Envelope) -> None:
+        self.control()
+        result = envelope.result
+        if envelope.method != "subscribe" or result is None or result.symbol is None:
+            return
+        if result.channel == "book" and result.depth in _DEPTHS:
+            self._depths[result.symbol] = result.depth
+        track = self.tracks.get(result.symbol)
+        if track is not None and result.channel == _CHANNELS[self.request_type]:
+            self.notices.append(Confirmed((track.symbol,)))
+
+    def _complain(self, envelope: _Envelope) -> None:
+        """Refuse the pair that the error names; any other error concerns the connection."""
+        self.control()
+        error = envelope.error or "no reason given"
+        message = f"Kraken: {error[:256]}"
+        lower = error.lower()
+        if "rate" in lower and ("exceeded" in lower or "limit" in lower):
+            self.notices.append(Complaint(ErrorCode.RATE_LIMITED, message))
+            return
+        if envelope.method == "unsubscribe" or "already subscribed" in lower:
+            return  # it is as we want it
+        track = self.tracks.get(envelope.symbol or error.rpartition(" ")[2])
+        if track is None or not track.active:
+            self.notices.append(Complaint(ErrorCode.SUBSCRIBE_REJECTED, message))
+        elif "not supported" in lower or "not found" in lower or "unknown" in lower:
+            self.notices.append(Refused((track.symbol,), ErrorCode.UNKNOWN_SYMBOL, message))
+        else:
+            self.notices.append(Refused((track.symbol,), ErrorCode.SUBSCRIBE_REJECTED, message))
+
+    def _tickers(self, frame: _Tickers, received_us: int) -> Sequence[Record]:
+        stream_type = _STREAM_TYPES.get(frame.type or "", StreamType.UNKNOWN)
+        items = [
+            (data, epoch_ms(data.timestamp), self.track_of(RequestType.TICKER, data.symbol))
+            for data in frame.data
+        ]
+        records = []
+        self._taken = []
+        for place, (data, time_ms, track) in enumerate(items):
+            if track is None:
+                continue
+            if not data.last:
+                self.ignore("ticker without a price")
+                continue
+            self._taken.append(place)
+            bid, ask, percent = data.bid or None, data.ask or None, data.change_percent
+            track.sequence += 1
+            records.append(
+                Ticker(
+                    _EXCHANGE,
+                    _REGION,
+                    track.symbol,
+                    track.exchange_symbol,
+                    time_ms,
+                    received_us,
+                    self.session_id,
+                    track.sequence,
+                    data.last,
+                    None,  # opening price; 24 hours ago it was the last less the change
+                    data.high or None,
+                    data.low or None,
+                    None,  # previous close
+                    None if percent is None else percent / 100,
+                    data.volume,
+                    None,  # volume in the quote currency
+                    bid,
+                    None if bid is None else data.bid_quantity,
+                    ask,
+                    None if ask is None else data.ask_quantity,
+                    stream_type,
+                )
+            )
+        return records
+
+    def _trades(self, frame: _Trades, received_us: int) -> Sequence[Record]:
+        """Every trade of the frame, in order."""
+        times_ms = [epoch_ms(data.timestamp) for data in frame.data]
+        symbols = dict.fromkeys(data.symbol for data in frame.data)
+        tracks = {symbol: self.track_of(RequestType.TRADE, symbol) for symbol in symbols}
+        records = []
+        self._taken = []
+        for place, data in enumerate(frame.data):
+            track = tracks[data.symbol]
+            if track is None:
+                continue
+            self._taken.append(place)
+            track.sequence += 1
+            records.append(
+                Trade(
+                    _EXCHANGE,
+                    _REGION,
+                    track.symbol,
+                    track.exchange_symbol,
+                    times_ms[place],
+                    received_us,
+                    self.session_id,
+                    track.sequence,
+                    data.price,
+                    data.quantity,
+                    _SIDES.get(data.side or "", Side.UNKNOWN),
+                    None if data.trade_id is None else str(data.trade_id),
+                )
+            )
+        return records
+
+    def _books(self, frame: _Books, received_us: int) -> Sequence[Record]:
+        whole = frame.type == "snapshot"
+        items = [
+            (
+                data,
+                epoch_ms(data.timestamp),
+                _levels(data.bids),
+                _levels(data.asks),
+                self.track_of(RequestType.ORDERBOOK, data.symbol),
+            )
+            for data in frame.data
+        ]
+        records = []
+        for data, time_ms, bids, asks, track in items:
+            if track is None:
+                continue
+            if whole:
+                self._fit_depth(track, max(len(bids), len(asks)))
+                bids.sort(key=_price, reverse=True)
+                asks.sort(key=_price)
+                record = self.books.snapshot(track, bids, asks, received_us, time_ms, None, data.checksum)
+            else:
+                record = self.books.delta(
+                    track, bids, asks, received_us, time_ms, None, None, None, data.checksum
+                )
+            records.append(record)
+        return records
+
+    def _fit_depth(self, track: SymbolTrack, levels: int) -> None:
+        """In a recording, the depth is that of its acknowledgement, or the least that holds the snapshot."""
+        if not self.accept_all:
+            return
+        depth = self._depths.get(track.exchange_symbol) or _depth_for(levels)
+        if track.book is not None and track.book.book.depth != depth:
+            self.books.forget(track)
+        self.books.depth = depth
+
+    def checksum(self, book: Book) -> int:
+        """CRC32 over the best asks, then the best bids."""
+        best = book.asks.best(_CHECKSUM_LEVELS) + book.bids.best(_CHECKSUM_LEVELS)
+        return zlib.crc32("".join([_checksum_text(level) for level in best]).encode())
+
+
+def _depth_for(levels: int) -> int:
+    return next((depth for depth in _DEPTHS if depth >= levels), _DEPTHS[-1])
+
+
+def _levels(levels: Sequence[_Level]) -> list[Level]:
+    return [TextLevel.parse(_text(level.price), _text(level.quantity)) for level in levels]
+
+
+def _text(raw: msgspec.Raw) -> str:
+    text = str(raw, "latin-1")
+    return text[1:-1] if text[0] == '"' else text
+
+
+def _price(level: Level) -> float:
+    return level.price
+
+
+def _checksum_text(level: Level) -> str:
+    assert isinstance(level, TextLevel), "books of Kraken hold nothing else"
+    return _digits(level.price_text) + _digits(level.quantity_text)
+
+
+def _digits(text: str) -> str:
+    if "e" in text or "E" in text:
+        text = format(Decimal(text), "f")
+    return text.replace(".", "").lstrip("0")
+
+
+class Kraken(ExchangeProfile):
+    """Kraken spot (North America)."""
+
+    exchange = Exchange.KRAKEN
+    region = Region.NA
+    request_types = frozenset(RequestType)
+    url = "wss://ws.kraken.com/v2"
+    allowed_hosts = frozenset({"ws.kraken.com", "beta-ws.kraken.com"})
+    # Pairs of a connection and of a message, and messages in a time, are not bounded by the documentation.
+    limits = ConnectionLimits(
+        max_symbols=500,
+        max_symbols_per_message=100,
+        max_connects=150,
+        connect_window_s=600.0,
+        max_messages=10,
+        message_window_s=1.0,
+    )
+    heartbeat_s: ClassVar[float | None] = 30.0
+
+    def parse_symbol(self, text: str) -> Symbol:
+        """``BTC-USD``, or Kraken's own ``BTC/USD``; XBT is BTC, XDG is DOGE."""
+        symbol = Symbol.parse(text.upper().replace("/", "-"))
+        return Symbol(
+            _FORMER_NAMES.get(symbol.base, symbol.base), _FORMER_NAMES.get(symbol.quote, symbol.quote)
+        )
+
+    def spell_symbol(self, symbol: Symbol) -> str:
+        """``BTC/USD`` for BTC-USD, and for XBT-USD."""
+        base, quote = (_FORMER_NAMES.get(part, part) for part in (symbol.base, symbol.quote))
+        return f"{base}/{quote}"
+
+    def dialect(self, request_type: RequestType, session_id: int) -> KrakenDialect:
+        """A new connection's protocol."""
+        return KrakenDialect(self, request_type, session_id)

@@ -1,0 +1,371 @@
+"""Bitfinex, version 2: every field of documented frames, channels, sequence, checksums, symbols, errors."""
+
+import json
+from decimal import Decimal
+
+import pytest
+
+from core.errors import ErrorCode
+from core.exchanges.base import BookSettings, Complaint, Confirmed, Refused, SymbolBroken, SymbolWhole, Unparsed
+from core.exchanges.bitfinex import Bitfinex
+from core.identity import RequestType, Symbol
+from core.records import BookKind, Level, OrderBook, Side, StreamType, Ticker, Trade
+from core.session import StreamSession
+from tests.frames import frame
+
+US = 1_793_604_700_000_123
+CHANNELS = {
+    RequestType.TICKER: "subscribed.ticker",
+    RequestType.TRADE: "subscribed.trades",
+    RequestType.ORDERBOOK: "subscribed.book",
+}
+
+
+def session_for(request_type: RequestType, *symbols: str) -> StreamSession:
+    """Subscribed, and the documented channel confirmed."""
+    profile = Bitfinex()
+    session = StreamSession(profile, request_type, 7, now_s=0.0, books=BookSettings(depth=25))
+    session.subscribe([profile.parse_symbol(symbol) for symbol in symbols], 0.0)
+    session.take_outbox()
+    session.receive(frame("bitfinex", CHANNELS[request_type]), US)
+    session.take_notices()
+    return session
+
+
+def pairs(levels: list[Level]) -> list[tuple[float, float]]:
+    return [(level.price, level.quantity) for level in levels]
+
+
+def test_ticker() -> None:
+    session = session_for(RequestType.TICKER, "BTC-USD")
+    expected = Ticker(
+        exchange="bitfinex",
+        region="europe",
+        symbol="BTC-USD",
+        exchange_symbol="tBTCUSD",
+        exchange_ts_ms=1574694478808,
+        received_ts_us=US,
+        session_id=7,
+        sequence=1,
+        price=7617.1,
+        open=None,
+        high=8257.8,
+        low=7500.0,
+        prev_close=None,
+        change_rate=-0.0674,
+        volume_24h=8314.71200815,
+        quote_volume_24h=None,
+        bid=7616.5,
+        bid_quantity=None,
+        ask=7617.5,
+        ask_quantity=None,
+        stream_type=StreamType.SNAPSHOT,
+    )
+    assert session.receive(frame("bitfinex", "ticker"), US) == (expected,)
+    (record,) = session.receive(frame("bitfinex", "ticker.plain").decode(), US)
+    assert (record.exchange_ts_ms, record.stream_type) == (None, StreamType.REALTIME)
+
+
+def test_trades_each_once_in_order_of_time() -> None:
+    session = session_for(RequestType.TRADE, "BTC-USD")
+    common = ("bitfinex", "europe", "BTC-USD", "tBTCUSD")
+    assert session.receive(frame("bitfinex", "trade.snapshot"), US) == [
+        Trade(*common, 1574694475039, US, 7, 1, 7244.9, 0.005, Side.BUY, "401597393"),
+        Trade(*common, 1574694476100, US, 7, 2, 7244.9, 0.25, Side.SELL, "401597394"),
+        Trade(*common, 1574694478808, US, 7, 3, 7245.3, 0.005, Side.BUY, "401597395"),
+    ]
+    assert session.receive(frame("bitfinex", "trade"), US) == [
+        Trade(*common, 1574694479001, US, 7, 4, 7245.2, 0.0125, Side.SELL, "401597396")
+    ]
+    assert session.receive(frame("bitfinex", "trade.stored"), US) == []
+    assert session.ignored == {"trades already seen": 1}
+
+
+def test_a_trade_that_only_comes_when_it_is_stored_is_taken() -> None:
+    session = session_for(RequestType.TRADE, "BTC-USD")
+    (record,) = session.receive(frame("bitfinex", "trade.stored"), US)
+    assert record.trade_id == "401597396"
+
+
+def test_order_book_with_its_checksum() -> None:
+    session = session_for(RequestType.ORDERBOOK, "ETH-USD")
+    (snapshot,) = session.receive(frame("bitfinex", "orderbook.snapshot"), US)
+    assert isinstance(snapshot, OrderBook)
+    assert (snapshot.symbol, snapshot.exchange_symbol, snapshot.region) == ("ETH-USD", "tETHUSD", "europe")
+    assert (snapshot.kind, snapshot.valid, snapshot.sequence) == (BookKind.SNAPSHOT, True, 1)
+    assert (snapshot.exchange_ts_ms, snapshot.received_ts_us) == (1574694475100, US)
+    assert (snapshot.first_update_id, snapshot.last_update_id, snapshot.checksum) == (None, None, None)
+    assert pairs(snapshot.bids) == [(7254.7, 3.3), (7254.6, 0.5), (7250.0, 1e-7)]
+    assert pairs(snapshot.asks) == [(7254.8, 0.25), (7255.0, 12.50317), (7260.1, 2.0)]
+    (removed,) = session.receive(frame("bitfinex", "orderbook"), US)
+    assert (removed.kind, pairs(removed.bids), removed.asks) == (BookKind.DELTA, [(7254.6, 0.0)], [])
+    (changed,) = session.receive(frame("bitfinex", "orderbook.ask"), US)
+    assert (changed.bids, pairs(changed.asks), changed.valid) == ([], [(7254.8, 0.75)], True)
+    (checked,) = session.receive(frame("bitfinex", "orderbook.checksum"), US)
+    assert (checked.kind, checked.bids, checked.asks) == (BookKind.DELTA, [], [])
+    assert (checked.checksum, checked.valid, checked.sequence) == (684810852, True, 4)
+    assert session.take_notices() == []
+
+
+def test_a_wrong_checksum_is_repaired_by_a_new_subscription_of_that_pair() -> None:
+    session = session_for(RequestType.ORDERBOOK, "ETH-USD", "BTC-USD")
+    session.receive(frame("bitfinex", "orderbook.snapshot"), US)
+    (record,) = session.receive('[10092,"cs",-1,2,1574694475182]', US)
+    assert (record.valid, record.checksum) == (False, -1)
+    (broken,) = session.take_notices()
+    assert isinstance(broken, SymbolBroken)
+    assert (broken.symbol, broken.code) == ("ETH-USD", ErrorCode.CHECKSUM_MISMATCH)
+    session.on_time(1.0)
+    assert [json.loads(message) for message in session.take_outbox()] == [
+        {"event": "unsubscribe", "chanId": 10092},
+        {
+            "event": "subscribe",
+            "channel": "book",
+            "symbol": "tETHUSD",
+            "prec": "P0",
+            "freq": "F0",
+            "len": "25",
+        },
+    ]
+    # What still comes on the former channel is nobody's.
+    assert session.receive(frame("bitfinex", "orderbook.ask"), US) == ()
+    session.receive(frame("bitfinex", "subscribed.book").replace(b"10092", b"10093"), US)
+    (record,) = session.receive(frame("bitfinex", "orderbook.snapshot").replace(b"10092", b"10093"), US)
+    assert record.valid
+    assert SymbolWhole("ETH-USD", 1) in session.take_notices()
+
+
+def test_a_gap_in_the_sequence_breaks_every_book_of_the_connection() -> None:
+    session = session_for(RequestType.ORDERBOOK, "ETH-USD", "BTC-USD")
+    other = frame("bitfinex", "subscribed.book").replace(b"10092", b"7").replace(b"ETH", b"BTC")
+    session.receive(other, US)
+    session.receive(frame("bitfinex", "orderbook.snapshot"), US)
+    session.receive("[7,[[5,1,1]],2,1574694475100]", US)
+    session.take_notices()
+    session.receive('[7,"hb",2,1574694475101]', US)
+    assert session.take_notices() == []
+    (record,) = session.receive("[7,[5,1,2],4,1574694475102]", US)
+    assert not record.valid
+    broken = session.take_notices()
+    assert [(notice.symbol, notice.code) for notice in broken] == [
+        ("ETH-USD", ErrorCode.SEQUENCE_GAP),
+        ("BTC-USD", ErrorCode.SEQUENCE_GAP),
+    ]
+
+
+def test_a_gap_without_books_is_a_complaint() -> None:
+    session = session_for(RequestType.TICKER, "BTC-USD")
+    session.receive(frame("bitfinex", "ticker"), US)
+    session.receive(frame("bitfinex", "heartbeat").replace(b'"hb",4', b'"hb",9'), US)
+    assert [notice.code for notice in session.take_notices() if isinstance(notice, Complaint)] == [
+        ErrorCode.SEQUENCE_GAP
+    ]
+
+
+def test_bulk_updates_are_no_snapshot() -> None:
+    session = session_for(RequestType.ORDERBOOK, "ETH-USD")
+    session.receive('{"event":"conf","status":"OK","flags":536870912}', US)
+    kinds = [session.receive("[10092,[[10,1,1],[11,1,-1]]]", US)[0].kind for _ in range(2)]
+    assert kinds == [BookKind.SNAPSHOT, BookKind.DELTA]
+
+
+def test_an_empty_snapshot_and_spaces() -> None:
+    session = session_for(RequestType.ORDERBOOK, "ETH-USD")
+    (record,) = session.receive(frame("bitfinex", "orderbook.empty"), US)
+    assert (record.kind, record.bids, record.asks, record.valid) == (BookKind.SNAPSHOT, [], [], True)
+    (record,) = session.receive("[ 10092 , [ 7254.7 , 3 , 3.3 ] , 2 , 1574694475100 ]", US)
+    assert (record.kind, pairs(record.bids)) == (BookKind.DELTA, [(7254.7, 3.3)])
+
+
+def test_requests() -> None:
+    session = StreamSession(Bitfinex(), RequestType.TICKER, 1, now_s=0.0)
+    session.subscribe([Symbol("BTC", "USD"), Symbol("DOGE", "USD")], 0.0)
+    session.subscribe([Symbol("ETH", "USDT")], 0.0)
+    assert [json.loads(message) for message in session.take_outbox()] == [
+        {"event": "conf", "flags": 32768 + 65536},
+        {"event": "subscribe", "channel": "ticker", "symbol": "tBTCUSD"},
+        {"event": "subscribe", "channel": "ticker", "symbol": "tDOGE:USD"},
+        {"event": "subscribe", "channel": "ticker", "symbol": "tETHUST"},
+    ]
+    # The number of DOGE's channel is not known yet: it is ended when it is.
+    session.receive(frame("bitfinex", "subscribed.ticker"), US)
+    session.unsubscribe(["BTC-USD", "DOGE-USD"], 0.0)
+    assert [json.loads(message) for message in session.take_outbox()] == [
+        {"event": "unsubscribe", "chanId": 224555}
+    ]
+    late = frame("bitfinex", "subscribed.ticker").replace(b"224555", b"9").replace(b"tBTCUSD", b"tDOGE:USD")
+    session.receive(late, US)
+    assert [json.loads(message) for message in session.take_outbox()] == [{"event": "unsubscribe", "chanId": 9}]
+
+
+@pytest.mark.parametrize(("depth", "length"), [(1, "1"), (20, "25"), (26, "100"), (101, "250"), (1000, "250")])
+def test_the_length_of_a_book(depth: int, length: str) -> None:
+    session = StreamSession(Bitfinex(), RequestType.ORDERBOOK, 1, now_s=0.0, books=BookSettings(depth=depth))
+    session.subscribe([Symbol("BTC", "USD")], 0.0)
+    conf, subscribe = (json.loads(message) for message in session.take_outbox())
+    assert conf == {"event": "conf", "flags": 32768 + 65536 + 131072}
+    assert subscribe["len"] == length
+
+
+def test_events_are_controls_and_confirm() -> None:
+    profile = Bitfinex()
+    session = StreamSession(profile, RequestType.TICKER, 7, now_s=0.0)
+    session.subscribe([profile.parse_symbol("tBTCUSD")], 0.0)
+    for name in ("info", "conf", "subscribed.ticker", "pong", "unsubscribed", "heartbeat"):
+        assert session.receive(frame("bitfinex", name), US) == ()
+    assert session.controls == 6
+    assert session.take_notices() == [Confirmed(("BTC-USD",))]
+
+
+def test_a_channel_without_heartbeats_is_found() -> None:
+    session = session_for(RequestType.TICKER, "BTC-USD")
+    other = frame("bitfinex", "subscribed.ticker").replace(b"224555", b"9").replace(b"BTC", b"ETH")
+    session.subscribe([Symbol("ETH", "USD")], 0.0)
+    session.receive(other, US)
+    session.take_notices()
+    for second in range(0, 120, 5):
+        session.receive('[224555,"hb"]', US)
+        session.on_time(float(second))
+    broken = [notice for notice in session.take_notices() if isinstance(notice, SymbolBroken)]
+    assert [(notice.symbol, notice.code) for notice in broken] == [("ETH-USD", ErrorCode.STREAM_STALE)]
+
+
+def test_an_error_refuses_the_pair_it_names() -> None:
+    profile = Bitfinex()
+    session = StreamSession(profile, RequestType.TICKER, 7, now_s=0.0)
+    session.subscribe([Symbol("GIB", "USD"), Symbol("BTC", "USD")], 0.0)
+    session.receive(frame("bitfinex", "error"), US)
+    assert session.take_notices() == [
+        Refused(("GIB-USD",), ErrorCode.UNKNOWN_SYMBOL, "Bitfinex: 10300: symbol: invalid")
+    ]
+    assert session.active_symbols == ["BTC-USD"]
+
+
+@pytest.mark.parametrize(
+    ("code", "msg", "expected"),
+    [
+        (10305, "Reached limit of open channels", [ErrorCode.RATE_LIMITED]),
+        (10000, "Unknown event", [ErrorCode.SUBSCRIBE_REJECTED]),
+        ("10001", "unknown", [ErrorCode.SUBSCRIBE_REJECTED]),
+        (10301, "dup subscription", []),
+        (10401, "not subscribed", []),
+    ],
+)
+def test_other_errors(code: object, msg: str, expected: list[ErrorCode]) -> None:
+    session = session_for(RequestType.TICKER, "BTC-USD")
+    session.receive(json.dumps({"event": "error", "code": code, "msg": msg}), US)
+    assert [notice.code for notice in session.take_notices()] == expected
+    assert session.active_symbols == ["BTC-USD"]
+
+
+def test_after_maintenance_everything_is_subscribed_anew() -> None:
+    session = session_for(RequestType.TICKER, "BTC-USD")
+    session.receive(frame("bitfinex", "maintenance"), US)
+    assert [notice.code for notice in session.take_notices()] == [ErrorCode.CONNECT_FAILED]
+    session.receive('{"event":"info","code":20061,"msg":"Maintenance ended"}', US)
+    assert [json.loads(message) for message in session.take_outbox()] == [
+        {"event": "unsubscribe", "chanId": 224555},
+        {"event": "subscribe", "channel": "ticker", "symbol": "tBTCUSD"},
+    ]
+
+
+def test_a_replay_of_two_connections() -> None:
+    session = StreamSession(Bitfinex(), RequestType.TICKER, 1, now_s=0.0, accept_all=True)
+    names = ["info", "conf", "subscribed.ticker", "subscribed.trades", "subscribed.book", "subscribed.candles"]
+    names += ["subscribed.raw_book", "orderbook.snapshot", "orderbook", "orderbook.ask", "orderbook.checksum"]
+    names += ["candle", "trade", "trade.stored"]
+    records = []
+    for name in names * 2:
+        records += session.receive(frame("bitfinex", name), US)
+    assert [type(record).__name__ for record in records] == (["OrderBook"] * 4 + ["Trade"]) * 2
+    assert all(record.valid for record in records if isinstance(record, OrderBook))
+    assert session.take_notices() == []
+    assert session.parse_failed == 0
+    assert session.ignored == {"channel without records": 2, "trades already seen": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[10092,[0,1,1]]", "out of range"),
+        ("[10092,[1,1]]", "length 3"),
+        ("[10092,[null,1,1]]", "no level"),
+        ('[10092,"te",[1,1574694479001,1,1]]', "belongs to no"),
+        ('[10092,"cs"]', "has none"),
+        ("[10092,5]", "neither data nor a word"),
+        ('["a"]', "object"),
+        ("{}", "event"),
+        ('{"event":"subscribed","channel":"book"}', "number"),
+    ],
+)
+def test_nonsense_is_unparsed(text: str, reason: str) -> None:
+    session = session_for(RequestType.ORDERBOOK, "ETH-USD")
+    assert session.receive(text, US) == ()
+    (unparsed,) = session.take_notices()
+    assert isinstance(unparsed, Unparsed)
+    assert reason in unparsed.reason
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("[19111,[[1,1574694479001,0,5]]]", "amount 0"), ('[19111,"te",[1,5,1,5]]', ">= 1000000000000")],
+)
+def test_nonsense_in_trades_is_unparsed(text: str, reason: str) -> None:
+    session = session_for(RequestType.TRADE, "BTC-USD")
+    assert session.receive(text, US) == ()
+    assert reason in session.take_notices()[0].reason
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical", "spelled"),
+    [
+        ("BTC-USD", "BTC-USD", "tBTCUSD"),
+        ("tBTCUSD", "BTC-USD", "tBTCUSD"),
+        ("tbtcusd", "BTC-USD", "tBTCUSD"),
+        ("TRXUSD", "TRX-USD", "tTRXUSD"),
+        ("tTRXUSD", "TRX-USD", "tTRXUSD"),
+        ("tDOGE:USD", "DOGE-USD", "tDOGE:USD"),
+        ("TDOGE:USD", "DOGE-USD", "tDOGE:USD"),
+        ("doge-usd", "DOGE-USD", "tDOGE:USD"),
+        ("tUSTUSD", "USDT-USD", "tUSTUSD"),
+        ("USDT-USD", "USDT-USD", "tUSTUSD"),
+        ("tBTCUST", "BTC-USDT", "tBTCUST"),
+        ("tLINK:UST", "LINK-USDT", "tLINK:UST"),
+        ("tDSHUSD", "DASH-USD", "tDSHUSD"),
+        ("t1INCH:USD", "1INCH-USD", "t1INCH:USD"),
+        ("T-USD", "T-USD", "tT:USD"),
+        ("tT:USD", "T-USD", "tT:USD"),
+        ("tBTCF0:USTF0", "BTCF0-USTF0", "tBTCF0:USTF0"),
+    ],
+)
+def test_symbols(text: str, canonical: str, spelled: str) -> None:
+    profile = Bitfinex()
+    symbol = profile.parse_symbol(text)
+    assert (str(symbol), profile.spell_symbol(symbol)) == (canonical, spelled)
+
+
+@pytest.mark.parametrize("text", ["fUSD", "BTCUSDT", "", "t", ":", "tBTC:"])
+def test_other_symbols_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"no pair|not 1 to 20"):
+        Bitfinex().parse_symbol(text)
+
+
+def test_exact_numbers() -> None:
+    for request_type, name, expected in (
+        (RequestType.TRADE, "trade", [(Decimal("7245.2"), Decimal("0.0125"))]),
+        (
+            RequestType.TRADE,
+            "trade.snapshot",
+            [
+                (Decimal("7244.9"), Decimal("0.005")),
+                (Decimal("7244.9"), Decimal("0.25")),
+                (Decimal("7245.3"), Decimal("0.005")),
+            ],
+        ),
+        (RequestType.TICKER, "ticker", [(Decimal("7617.1"), None)]),
+    ):
+        session = StreamSession(Bitfinex(), request_type, 7, now_s=0.0, exact=True)
+        session.subscribe([Symbol("BTC", "USD")], 0.0)
+        session.receive(frame("bitfinex", CHANNELS[request_type]), US)
+        records = session.receive(frame("bitfinex", name), US)
+        assert [(r.price_exact, getattr(r, "quantity_exact", None)) for r in records] == expected

@@ -6,17 +6,19 @@ Usage: ``python -m benchmarks.session [--frames 20000] [--json]``.
 """
 
 import argparse
+import functools
 import json
 import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
-from benchmarks import asia_frames
+from benchmarks import asia_frames, western_frames
+from core.exchanges.base import BookSettings, SymbolBroken
 from core.exchanges.table import PROFILES
 from core.identity import Exchange, RequestType
 from core.records import BookKind, Level, OrderBook, Record, Side, StreamType, Ticker, Trade
@@ -33,7 +35,6 @@ _CASES = (
     ("binance", "ticker"),
     ("binance", "trade"),
     ("binance", "orderbook"),
-    *asia_frames.CASES,
 )
 _ROUNDS = 5
 _UPBIT_LEVELS = 30
@@ -138,13 +139,8 @@ def _plain_binance(frame: bytes) -> Record:
             )
 
 
-_OWN: Final[dict[str, Callable[[bytes], object]]] = {"upbit": _plain_upbit, "binance": _plain_binance}
-
-
 def session_for(exchange: str, name: str, frame: bytes, *, exact: bool = False) -> StreamSession:
     """A session that has subscribed to the frame's symbol."""
-    if exchange in asia_frames.PLAIN:
-        return asia_frames.asia_session(exchange, name, exact=exact)
     profile = PROFILES[Exchange(exchange)]
     session = StreamSession(profile, RequestType(name.partition(".")[0]), 1, now_s=0.0, exact=exact)
     data = orjson.loads(frame)
@@ -200,41 +196,82 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object a case")
     options = parser.parse_args()
     for exchange, name in _CASES:
-        if exchange in _OWN:
-            frame = frame_of(exchange, name)
-            frames = frames_of(exchange, name, frame, options.frames)
-        else:
-            frames = asia_frames.asia_frames(exchange, name, options.frames)
-            frame = frames[0]
-        session_us = _measure_session(exchange, name, frames)
-        plain_us = median_us(_OWN.get(exchange) or asia_frames.PLAIN[exchange], frames)
-        row = {
-            "exchange": exchange,
-            "frame": name,
-            "bytes": len(frame),
-            "session_us": round(session_us, 2),
-            "dict_us": round(plain_us, 2),
-        }
-        if not name.startswith("orderbook"):
-            row["exact_us"] = round(_measure_session(exchange, name, frames, exact=True), 2)
-        if options.json:
-            sys.stdout.write(json.dumps(row) + "\n")
-        else:
-            sys.stdout.write(
-                f"{exchange:8} {name:17} {len(frame):5} bytes   session {session_us:6.2f} us   "
-                f"orjson, dict, record {plain_us:6.2f} us"
-                + (f"   exact numbers {row['exact_us']:6.2f} us\n" if "exact_us" in row else "\n")
-            )
+        frame = frame_of(exchange, name)
+        frames = frames_of(exchange, name, frame, options.frames)
+        plain = _plain_upbit if exchange == "upbit" else _plain_binance
+        _report(
+            exchange, name, frames, plain, functools.partial(session_for, exchange, name, frame), options.json
+        )
+    for exchange, name in asia_frames.CASES:
+        frames = asia_frames.asia_frames(exchange, name, options.frames)
+        plain = asia_frames.PLAIN[exchange]
+        _report(
+            exchange,
+            name,
+            frames,
+            plain,
+            functools.partial(asia_frames.asia_session, exchange, name),
+            options.json,
+        )
+    for case in western_frames.CASES:
+        frames = case.frames(options.frames)
+        _report(
+            case.exchange, case.name, frames, case.plain, functools.partial(_session_of, case), options.json
+        )
     return 0
 
 
-def _measure_session(exchange: str, name: str, frames: list[bytes], *, exact: bool = False) -> float:
+def _session_of(case: western_frames.Case, *, exact: bool = False) -> StreamSession:
+    profile = PROFILES[Exchange(case.exchange)]
+    books = BookSettings(depth=250)
+    session = StreamSession(profile, RequestType(case.name), 1, now_s=0.0, exact=exact, books=books)
+    session.subscribe([profile.parse_symbol(case.symbol)], 0.0)
+    for frame in case.before:
+        session.receive(frame, 1)
+    return session
+
+
+def _report(
+    exchange: str,
+    name: str,
+    frames: list[bytes],
+    plain: Callable[[bytes], object],
+    open_session: Callable[..., StreamSession],
+    as_json: bool,
+) -> None:
+    session_us = _measure_session(frames, open_session)
+    plain_us = median_us(plain, frames)
+    row = {
+        "exchange": exchange,
+        "frame": name,
+        "bytes": len(frames[0]),
+        "session_us": round(session_us, 2),
+        "dict_us": round(plain_us, 2),
+    }
+    if not name.startswith("orderbook"):
+        row["exact_us"] = round(_measure_session(frames, open_session, exact=True), 2)
+    if as_json:
+        sys.stdout.write(json.dumps(row) + "\n")
+    else:
+        sys.stdout.write(
+            f"{exchange:8} {name:17} {len(frames[0]):5} bytes   session {session_us:6.2f} us   "
+            f"orjson, dict, record {plain_us:6.2f} us"
+            + (f"   exact numbers {row['exact_us']:6.2f} us\n" if "exact_us" in row else "\n")
+        )
+
+
+def _measure_session(
+    frames: list[bytes], open_session: Callable[..., StreamSession], *, exact: bool = False
+) -> float:
     rounds = []
     for _ in range(_ROUNDS):
-        session = session_for(exchange, name, frames[0], exact=exact)
+        session = open_session(exact=exact)
         rounds.append(_timed(session, frames))
         if session.parse_failed or session.ignored:
-            raise SystemExit(f"{exchange} {name}: {session.parse_failed} failed, ignored {session.ignored}")
+            name = f"{session.profile.exchange} {session.request_type}"
+            raise SystemExit(f"{name}: {session.parse_failed} failed, ignored {session.ignored}")
+        if any(isinstance(notice, SymbolBroken) for notice in session.take_notices()):
+            raise SystemExit(f"{session.profile.exchange}: the book broke")
     return statistics.median(rounds)
 
 

@@ -28,7 +28,7 @@ import zlib
 from collections import deque
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta, field
@@ -60,6 +60,7 @@ _CHECKSUM_LEVELS = 25
 _CODE_LETTERS = 3
 _REMEMBERED_TRADES = 256
 _FIRST_TIME_MS = 1_000_000_000_000
+_HEAD_BYTES = 24
 _QUOTE, _BRACKET = ord('"'), ord("[")
 _SERVER_RESTARTS, _MAINTENANCE_BEGINS, _MAINTENANCE_ENDED = 20051, 20060, 20061
 _UNKNOWN_PAIR, _ALREADY_SUBSCRIBED, _TOO_MANY_CHANNELS = 10001, 10301, 10305
@@ -84,6 +85,7 @@ _OWN_CODES = {name: code for code, name in _CODES.items()}
 # -- frames --------------------------------------------------------------------------------------------
 
 
+Tail = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None
 _ABSENT = msgspec.Raw(b"null")
 
 
@@ -139,6 +141,37 @@ class _Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
     amount: msgspec.Raw
 
 
+class _BookLevel(TextLevel, frozen=True, gc=False):
+    """A level with its part of the checksum, made once."""
+
+    pair: str
+
+
+# Whole frames of what comes most: read at once, and by their parts where that fails.
+
+
+class _TickerFrame(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    channel_id: Id
+    body: _Ticker
+    a: Tail = None
+    b: Tail = None
+
+
+class _TradeFrame(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    channel_id: Id
+    word: Literal["te", "tu"]
+    body: _Trade
+    a: Tail = None
+    b: Tail = None
+
+
+class _BookFrame(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    channel_id: Id
+    body: _Entry
+    a: Tail = None
+    b: Tail = None
+
+
 class _Event(msgspec.Struct, frozen=True):
     event: str
     channel: str | None = None
@@ -162,9 +195,13 @@ _EXACT_TRADE = msgspec.json.Decoder(_ExactTrade)
 _EXACT_TRADES = msgspec.json.Decoder(list[_ExactTrade])
 _ENTRY = msgspec.json.Decoder(_Entry)
 _ENTRIES = msgspec.json.Decoder(list[_Entry])
-_NUMBER: msgspec.json.Decoder[int | None] = msgspec.json.Decoder(
-    Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None
-)
+_NUMBER: msgspec.json.Decoder[int | None] = msgspec.json.Decoder(Tail)
+_Frame = _TickerFrame | _TradeFrame | _BookFrame
+_FRAMES: dict[RequestType, msgspec.json.Decoder[_Frame]] = {
+    RequestType.TICKER: msgspec.json.Decoder(_TickerFrame, strict=False),
+    RequestType.TRADE: msgspec.json.Decoder(_TradeFrame, strict=False),
+    RequestType.ORDERBOOK: msgspec.json.Decoder(_BookFrame, strict=False),
+}
 
 
 class _Channel:
@@ -247,6 +284,14 @@ class BitfinexDialect(Dialect):
 
     def receive(self, frame: str | bytes, received_us: int) -> Sequence[Record]:
         """Read one frame; see ``Dialect.receive``."""
+        channel = self._channel_of(frame)
+        if channel is not None and channel.request_type is not None:
+            try:
+                data = _FRAMES[channel.request_type].decode(frame)
+            except msgspec.ValidationError:
+                pass
+            else:
+                return self._take(channel, data, received_us)
         try:
             array = _ARRAY.decode(frame)
         except msgspec.ValidationError:
@@ -265,6 +310,32 @@ class BitfinexDialect(Dialect):
         if sequence is not None:
             self._check_sequence(sequence, word == "hb", received_us)
         return self._read(self._channels.get(array.channel_id), word, array, time_ms, received_us)
+
+    def _channel_of(self, frame: str | bytes) -> _Channel | None:
+        """The channel that an array begins with; None for what is none, or is not known."""
+        head = frame[1:_HEAD_BYTES]
+        number = head.partition(",")[0] if isinstance(head, str) else head.partition(b",")[0]
+        try:
+            return self._channels.get(int(number))
+        except ValueError:
+            return None
+
+    def _take(self, channel: _Channel, data: _Frame, received_us: int) -> Sequence[Record]:
+        """A frame that was read at once."""
+        time_ms = sequence = None
+        for number in (data.a, data.b):
+            if number is not None:
+                if number >= _FIRST_TIME_MS:
+                    time_ms = number if number < 10 * _FIRST_TIME_MS else None
+                elif number >= 0:
+                    sequence = number
+        if sequence is not None:
+            self._check_sequence(sequence, False, received_us)
+        if isinstance(data, _BookFrame):
+            return self._update(channel, data.body, time_ms, received_us)
+        if isinstance(data, _TradeFrame):
+            return self._give_trades(channel, [data.body], received_us)
+        return self._give_ticker(channel, data.body, time_ms, received_us)
 
     def exact_numbers(self, frame: str | bytes) -> Sequence[ExactNumbers]:
         """The ticker of a frame, or those of its trades that became records."""
@@ -323,7 +394,11 @@ class BitfinexDialect(Dialect):
     def _ticker(
         self, channel: _Channel, body: msgspec.Raw, time_ms: int | None, received_us: int
     ) -> Sequence[Record]:
-        data = _TICKER.decode(body)
+        return self._give_ticker(channel, _TICKER.decode(body), time_ms, received_us)
+
+    def _give_ticker(
+        self, channel: _Channel, data: _Ticker, time_ms: int | None, received_us: int
+    ) -> Sequence[Record]:
         track = self.track_of(RequestType.TICKER, channel.exchange_symbol)
         if track is None:
             return ()
@@ -365,6 +440,9 @@ class BitfinexDialect(Dialect):
             trades = sorted(_TRADES.decode(array.body), key=_trade_order)
         else:
             trades = [_TRADE.decode(array.a)]
+        return self._give_trades(channel, trades, received_us)
+
+    def _give_trades(self, channel: _Channel, trades: Sequence[_Trade], received_us: int) -> Sequence[Record]:
         if any(not trade.amount for trade in trades):
             raise PayloadError("a trade of amount 0 is none")
         track = self.track_of(RequestType.TRADE, channel.exchange_symbol)
@@ -398,17 +476,27 @@ class BitfinexDialect(Dialect):
     def _book(
         self, channel: _Channel, body: msgspec.Raw, time_ms: int | None, received_us: int
     ) -> Sequence[Record]:
-        several = _holds_entries(body)
-        bids, asks = _sides(_ENTRIES.decode(body) if several else [_ENTRY.decode(body)])
+        if not _holds_entries(body):
+            return self._update(channel, _ENTRY.decode(body), time_ms, received_us)
+        bids, asks = _sides(_ENTRIES.decode(body))
         track = self.track_of(RequestType.ORDERBOOK, channel.exchange_symbol)
         if track is None:
             return ()
-        if not several or (self._bulk and channel.past_snapshot):
+        if self._bulk and channel.past_snapshot:
             return (self.books.delta(track, bids, asks, received_us, time_ms),)
         channel.past_snapshot = True
         bids.sort(key=_price, reverse=True)
         asks.sort(key=_price)
         return (self.books.snapshot(track, bids, asks, received_us, time_ms),)
+
+    def _update(
+        self, channel: _Channel, entry: _Entry, time_ms: int | None, received_us: int
+    ) -> Sequence[Record]:
+        bids, asks = _sides((entry,))
+        track = self.track_of(RequestType.ORDERBOOK, channel.exchange_symbol)
+        if track is None:
+            return ()
+        return (self.books.delta(track, bids, asks, received_us, time_ms),)
 
     def _compare(
         self, channel: _Channel, raw: msgspec.Raw, time_ms: int | None, received_us: int
@@ -429,8 +517,8 @@ class BitfinexDialect(Dialect):
             for side in (bids, asks):
                 if place < len(side):
                     level = side[place]
-                    assert isinstance(level, TextLevel), "books of Bitfinex hold nothing else"
-                    texts.append(f"{level.price_text}:{level.quantity_text}")
+                    assert isinstance(level, _BookLevel), "books of Bitfinex hold nothing else"
+                    texts.append(level.pair)
         crc = zlib.crc32(":".join(texts).encode())
         return crc - 2**32 if crc >= 2**31 else crc
 
@@ -522,7 +610,10 @@ def _tail(array: _Array, taken: int) -> tuple[int | None, int | None]:
     """The server's time and the sequence, behind the ``taken`` arguments of a word, told by their size."""
     time_ms = sequence = None
     for raw in (array.a, array.b, array.c)[taken:]:
-        number = None if raw is _ABSENT else _NUMBER.decode(raw)
+        try:
+            number = None if raw is _ABSENT else _NUMBER.decode(raw)
+        except msgspec.ValidationError:
+            continue  # a field of the future
         if number is None:
             continue
         if number >= _FIRST_TIME_MS:
@@ -544,7 +635,8 @@ def _sides(entries: Sequence[_Entry]) -> tuple[list[Level], list[Level]]:
         price, amount = (str(raw, "latin-1").strip('"') for raw in (entry.price, entry.amount))
         side = asks if amount.startswith("-") else bids
         # Without orders the amount only tells the side.
-        side.append(TextLevel.parse(price, amount if entry.count else "0"))
+        level = TextLevel.parse(price, amount if entry.count else "0")
+        side.append(_BookLevel(level.price, level.quantity, price, amount, f"{price}:{amount}"))
     return bids, asks
 
 

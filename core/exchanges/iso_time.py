@@ -1,6 +1,6 @@
 """Times that frames carry as ISO 8601 text, read by the decoder, as epoch milliseconds."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -10,7 +10,6 @@ from core.errors import PayloadError
 IsoTime = Annotated[datetime, Meta(tz=True)]
 """A moment with its offset from UTC (``Z`` or ``+09:00``); without one it is an error of the frame."""
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_MS: Final = 1_000_000_000_000
 _END_MS: Final = 10_000_000_000_000
 
@@ -22,8 +21,8 @@ def epoch_ms(moment: datetime | None) -> int | None:
     """
     if moment is None:
         return None
-    since = moment - _EPOCH
-    ms = (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
+    # A double holds the microseconds of this age exactly, milliseconds made of it at once it does not.
+    ms = round(moment.timestamp() * 1e6) // 1000
     if not _FIRST_MS <= ms < _END_MS:
         raise PayloadError(f"{moment.isoformat()} is no time of this age")
     return ms

@@ -23,6 +23,7 @@ checksum (WebSocket v2)", and the support article "WebSocket API frequently aske
 import zlib
 from collections.abc import Sequence
 from decimal import Decimal
+from operator import attrgetter
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
@@ -383,15 +384,30 @@ class KrakenDialect(Dialect):
     def checksum(self, book: Book) -> int:
         """CRC32 over the best asks, then the best bids."""
         best = book.asks.best(_CHECKSUM_LEVELS) + book.bids.best(_CHECKSUM_LEVELS)
-        return zlib.crc32("".join([_checksum_text(level) for level in best]).encode())
+        return zlib.crc32("".join(map(_DIGITS_OF, best)).encode())
 
 
 def _depth_for(levels: int) -> int:
     return next((depth for depth in _DEPTHS if depth >= levels), _DEPTHS[-1])
 
 
+class _BookLevel(TextLevel, frozen=True, gc=False):
+    """A level with its part of the checksum, made once. Books of Kraken hold nothing else."""
+
+    digits: str
+
+
+_DIGITS_OF = attrgetter("digits")
+
+
 def _levels(levels: Sequence[_Level]) -> list[Level]:
-    return [TextLevel.parse(_text(level.price), _text(level.quantity)) for level in levels]
+    return [_level(_text(level.price), _text(level.quantity)) for level in levels]
+
+
+def _level(price_text: str, quantity_text: str) -> Level:
+    level = TextLevel.parse(price_text, quantity_text)
+    digits = _digits(price_text) + _digits(quantity_text)
+    return _BookLevel(level.price, level.quantity, price_text, quantity_text, digits)
 
 
 def _text(raw: msgspec.Raw) -> str:
@@ -401,11 +417,6 @@ def _text(raw: msgspec.Raw) -> str:
 
 def _price(level: Level) -> float:
     return level.price
-
-
-def _checksum_text(level: Level) -> str:
-    assert isinstance(level, TextLevel), "books of Kraken hold nothing else"
-    return _digits(level.price_text) + _digits(level.quantity_text)
 
 
 def _digits(text: str) -> str:

@@ -11,8 +11,11 @@ RATE ?=
 demo: $(VENV)/.demo
 	@$(BIN)/gateway demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RATE),--rate $(RATE))
 
+# Tests mostly wait for processes and deadlines: several workers, each with services of its own, share the waiting.
+WORKERS ?= 3
+
 test: $(VENV)/.dev lint
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff format --check .

@@ -216,8 +216,14 @@ class Auditor:
             tracks.setdefault((track.scope, track.session_id), []).append(track)
         sessions = []
         for (scope, session_id), of_session in sorted(tracks.items()):
+            # A symbol that ended earlier is not taken over itself: its session is, with the one that ran last.
+            ran_last = max(of_session, key=lambda track: track.last_us)
+            gone = (scope, ran_last.symbol, session_id) in replaced
             reports = [
-                track.report(self._lower(track), was_replaced=(scope, track.symbol, session_id) in replaced)
+                track.report(
+                    self._lower(track),
+                    was_replaced=gone or (scope, track.symbol, session_id) in replaced,
+                )
                 for track in sorted(of_session, key=lambda track: track.symbol)
             ]
             sessions.append(SessionReport(scope, session_id, sum(r.records for r in reports), reports))

@@ -117,7 +117,7 @@ class Track:
     def report(self, lower: int, *, was_replaced: bool) -> TrackReport:
         """What was found; every sequence from ``lower`` on has to be there.
 
-        ``was_replaced``: a later session has taken the symbol over.
+        ``was_replaced``: a later session has taken the symbol over, or the whole session.
         """
         first, last = self.seen.first, self.seen.last
         end = last or 0

@@ -2,7 +2,8 @@
 
 Written after Bithumb's documentation (read 2026-11): "기본 정보", "요청 방법 및 포맷", "현재가 (Ticker)",
 "체결 (Trade)", "호가 (Orderbook)", "연결 관리", "웹소켓 에러" under apidocs.bithumb.com/reference, and the
-same in versions 2.1.4 and 2.1.5; what is called measured is from a published survey of the live socket (2026-09).
+same in versions 2.1.4 and 2.1.5; what is called measured is from a published survey of the live socket
+(2026-09).
 
 - A request is a JSON list: ticket, types with their codes, format. A new request replaces the former one, so
   every request lists all codes, and brings a snapshot of each.

@@ -11,7 +11,9 @@ from core.exchanges.bitfinex import Bitfinex
 from core.exchanges.bithumb import Bithumb
 from core.exchanges.bybit import Bybit
 from core.exchanges.coinbase import Coinbase
+from core.exchanges.coinone import Coinone
 from core.exchanges.huobi import Huobi
+from core.exchanges.korbit import Korbit
 from core.exchanges.kraken import Kraken
 from core.exchanges.okx import Okx
 from core.exchanges.upbit import Upbit
@@ -21,6 +23,8 @@ PROFILES: Final[Mapping[Exchange, ExchangeProfile]] = MappingProxyType(
     {
         Exchange.UPBIT: Upbit(),
         Exchange.BITHUMB: Bithumb(),
+        Exchange.COINONE: Coinone(),
+        Exchange.KORBIT: Korbit(),
         Exchange.BINANCE: Binance(),
         Exchange.COINBASE: Coinbase(),
         Exchange.KRAKEN: Kraken(),

@@ -6,11 +6,22 @@ from typing import Annotated
 import msgspec
 import typer
 
+from core.errors import CommandError
+from core.exchanges.table import profile_of
 from infra.commandline.console import complain
 from infra.commandline.outcome_wait import SymbolOutcome
 
 EXCHANGE = Annotated[str, typer.Argument(help="Such as upbit or binance.")]
 REQUEST_TYPE = Annotated[str, typer.Argument(metavar="TYPE", help="ticker, trade or orderbook.")]
+
+
+def count_symbols(exchange: str, symbols: Sequence[str]) -> int:
+    """How many symbols these are, whatever their spelling; each has one outcome."""
+    try:
+        profile = profile_of(exchange)
+        return len({profile.parse_symbol(symbol) for symbol in symbols})
+    except (CommandError, ValueError):
+        return len(set(symbols))  # the gateway refuses the whole command
 
 
 def print_outcomes(

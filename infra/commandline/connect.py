@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from infra.commandline.command_target import EXCHANGE, REQUEST_TYPE, print_outcomes
+from infra.commandline.command_target import EXCHANGE, REQUEST_TYPE, count_symbols, print_outcomes
 from infra.commandline.console import AsJson, EnvFile, errors_in_one_line
 from infra.commandline.outcome_wait import send_and_wait_for_outcomes
 from infra.settings import load_settings
@@ -45,7 +45,6 @@ def connect(
         }
         if url is not None:
             command["connection"] = {"url": url}
-        outcomes = send_and_wait_for_outcomes(
-            load_settings(env_file), "ws.command", command, len(set(symbols)), timeout
-        )
-        print_outcomes(outcomes, len(set(symbols)), as_json=as_json, timeout_s=timeout)
+        expected = count_symbols(exchange, symbols)
+        outcomes = send_and_wait_for_outcomes(load_settings(env_file), "ws.command", command, expected, timeout)
+        print_outcomes(outcomes, expected, as_json=as_json, timeout_s=timeout)

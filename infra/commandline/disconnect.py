@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from infra.commandline.command_target import EXCHANGE, REQUEST_TYPE, print_outcomes
+from infra.commandline.command_target import EXCHANGE, REQUEST_TYPE, count_symbols, print_outcomes
 from infra.commandline.console import AsJson, EnvFile, errors_in_one_line
 from infra.commandline.outcome_wait import send_and_wait_for_outcomes
 from infra.settings import load_settings
@@ -37,7 +37,7 @@ def disconnect(
             command["symbols"] = symbols
         if reason is not None:
             command["reason"] = reason
-        expected = len(set(symbols)) if symbols else None
+        expected = count_symbols(exchange, symbols) if symbols else None
         outcomes = send_and_wait_for_outcomes(
             load_settings(env_file), "ws.disconnection", command, expected, timeout
         )

@@ -23,6 +23,8 @@ SYMBOLS = {
     Exchange.OKX: ["BTC-USDT", "ETH-USDT", "1INCH-USDT", "BCH-USDT"],
     Exchange.HUOBI: ["BTC-USDT", "ETH-USDT", "ETH-BTC", "1INCH-USDT", "HT-USDT"],
     Exchange.BITHUMB: ["BTC-KRW", "ETH-KRW", "ETH-BTC", "1INCH-KRW"],
+    Exchange.KORBIT: ["BTC-KRW", "ETH-KRW", "1INCH-KRW"],
+    Exchange.COINONE: ["BTC-KRW", "XRP-KRW", "1INCH-KRW"],
 }
 
 ELSEWHERE = ["BTC-USDT", "BTC-USD", "BTC-KRW", "ETH-USDT", "ETH-USD", "ETH-KRW"]

@@ -102,6 +102,16 @@ TICKERS: dict[Exchange, Callable[[str, str], list[object]]] = {
     Exchange.BITHUMB: lambda code, price: [
         {"type": "ticker", "code": f"KRW-{code}", "trade_price": float(price)}
     ],
+    Exchange.COINONE: lambda code, price: [
+        {
+            "response_type": "DATA",
+            "channel": "TICKER",
+            "data": {"quote_currency": "KRW", "target_currency": code, "last": price},
+        }
+    ],
+    Exchange.KORBIT: lambda code, price: [
+        {"type": "ticker", "symbol": f"{code}_KRW".lower(), "data": {"close": price}}
+    ],
 }
 ANSWERS: dict[Exchange, Callable[[int, bool], object]] = {
     Exchange.UPBIT: lambda _, good: (
@@ -154,6 +164,19 @@ ANSWERS: dict[Exchange, Callable[[int, bool], object]] = {
     ),
     Exchange.BITHUMB: lambda _, good: (
         {"status": "UP"} if good else {"error": {"name": "INVALID_PARAM", "message": "codes"}}
+    ),
+    Exchange.COINONE: lambda number, good: (
+        {
+            "response_type": "SUBSCRIBED" if number % 2 else "PONG",
+            "data": {"quote_currency": "KRW", "target_currency": CODES[number % 4]},
+        }
+        if good
+        else {"response_type": "ERROR", "error_code": 160012, "message": "Invalid Topic"}
+    ),
+    Exchange.KORBIT: lambda number, good: (
+        {"status": "success", "requestId": number}
+        if good
+        else {"status": "fail", "code": "INVALID_SYMBOL", "message": f"({CODES[number % 4].lower()}_krw)"}
     ),
 }
 

@@ -341,3 +341,18 @@ def test_a_range_set_joins_what_touches():
     assert list(ranges) == [(1, 9)]
     assert len(ranges) == 9
     assert list(ranges.missing(0, 11)) == [(0, 0), (10, 11)]
+
+
+def test_a_symbol_that_ended_before_its_session_was_replaced_ended_with_it():
+    auditor = Auditor()
+    put(auditor, range(1, 5), symbol="ETH-KRW", partition=1)
+    put(auditor, range(1, 9))
+    put(auditor, range(1, 4), session=8, at_us=T0_US + 1_000)
+    tails = {
+        (session.session_id, track.symbol): track.tail
+        for session in auditor.report().sessions
+        for track in session.tracks
+    }
+    assert tails[7, "BTC-KRW"] is Tail.ENDED_WITHOUT_REPORT
+    assert tails[7, "ETH-KRW"] is Tail.ENDED_WITHOUT_REPORT
+    assert tails[8, "BTC-KRW"] is Tail.OPEN

@@ -7,7 +7,8 @@ what is called measured is from a published survey of the live socket (2026-09).
 - A request names one topic: ``{"request_type": "SUBSCRIBE", "channel", "topic": {"quote_currency",
   "target_currency"}, "format"}``, answered by ``SUBSCRIBED`` with the topic. Data has the response type
   ``DATA`` and its channel, with long keys (``DEFAULT``) or short ones (``SHORT``); numbers are text.
-- A symbol has no spelling of its own: it is the pair of two fields. Here it is written ``BTC-KRW``.
+- A symbol is two fields, quote currency and target currency; here they are joined: ``KRW-BTC``. All markets are
+  in KRW today.
 - An order book frame is always the whole book of 16 levels a side; asks come worst first (measured; the
   examples too), so both sides are sorted. A larger ``id`` is a newer book; ids have gaps. The first frame after
   a subscription is the book as it stands. Its ``timestamp`` may be some seconds older than the book (measured).
@@ -54,6 +55,7 @@ from core.records import BookKind, Level, OrderBook, Record, Side, StreamType, T
 WireFormat = Literal["DEFAULT", "SHORT"]
 
 _EXCHANGE, _REGION = Exchange.COINONE.value, Region.KOREA.value
+_QUOTE_RANK = {"KRW": 0, "USDT": 1, "BTC": 2}
 _CHANNELS = {RequestType.TICKER: "TICKER", RequestType.TRADE: "TRADE", RequestType.ORDERBOOK: "ORDERBOOK"}
 _OUR_CHANNELS = frozenset(_CHANNELS.values())
 _INVALID_TOPIC = "160012"
@@ -344,7 +346,7 @@ class CoinoneDialect(Dialect):
         self.control()
         topic = envelope.data or envelope.short_data or _Topic()
         quote, target = topic.quote or topic.short_quote, topic.target or topic.short_target
-        track = self.tracks.get(f"{target}-{quote}".upper())
+        track = self.tracks.get(f"{quote}-{target}".upper())
         if track is not None and track.active:
             self._topics.acknowledged(track)
 
@@ -363,7 +365,7 @@ class CoinoneDialect(Dialect):
             self.notices.append(Refused((refused.symbol,), ErrorCode.UNKNOWN_SYMBOL, message))
 
     def _track(self, request_type: RequestType, target: str, quote: str) -> SymbolTrack | None:
-        track = self.track_of(request_type, f"{target}-{quote}")
+        track = self.track_of(request_type, f"{quote}-{target}")
         if track is not None and track.exchange_symbol in self._topics.open:
             self._topics.settled(track)
         return track
@@ -491,15 +493,20 @@ class Coinone(ExchangeProfile):
         self.wire_format: WireFormat = wire_format
 
     def parse_symbol(self, text: str) -> Symbol:
-        """``BTC-KRW``; also with the quote first, as in topics and REST paths (``KRW-BTC``, ``KRW/BTC``)."""
-        symbol = Symbol.parse(text.upper().replace("/", "-", 1))
-        if symbol.base == symbol.quote:
+        """``BTC-KRW``, or the quote first as in topics and REST paths: ``KRW-BTC``, ``KRW/BTC``."""
+        first, dash, second = text.upper().replace("/", "-", 1).partition("-")
+        if not dash:
+            raise ValueError(f"{text[:64]!r} is not a pair such as BTC-KRW")
+        quote, base = sorted((first, second), key=lambda part: _QUOTE_RANK.get(part, len(_QUOTE_RANK)))
+        if quote not in _QUOTE_RANK:
+            raise ValueError(f"{text[:64]!r} has no quote currency of Coinone: KRW")
+        if base == quote:
             raise ValueError(f"{text[:64]!r} names one currency twice")
-        return Symbol(symbol.quote, symbol.base) if symbol.base == "KRW" else symbol
+        return Symbol(base, quote)
 
     def spell_symbol(self, symbol: Symbol) -> str:
-        """``BTC-KRW``: the target currency, then the quote currency of the topic."""
-        return str(symbol)
+        """``KRW-BTC``: the topic's quote currency and target currency."""
+        return f"{symbol.quote}-{symbol.base}"
 
     def dialect(self, request_type: RequestType, session_id: int) -> CoinoneDialect:
         """A new connection's protocol."""

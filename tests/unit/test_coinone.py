@@ -38,7 +38,7 @@ def sent_by(session: StreamSession) -> list[dict[str, object]]:
                 exchange="coinone",
                 region="korea",
                 symbol="BTC-KRW",
-                exchange_symbol="BTC-KRW",
+                exchange_symbol="KRW-BTC",
                 exchange_ts_ms=1793604674044,
                 received_ts_us=RECEIVED_US,
                 session_id=7,
@@ -64,7 +64,7 @@ def sent_by(session: StreamSession) -> list[dict[str, object]]:
                 exchange="coinone",
                 region="korea",
                 symbol="XRP-KRW",
-                exchange_symbol="XRP-KRW",
+                exchange_symbol="KRW-XRP",
                 exchange_ts_ms=1793604601272,
                 received_ts_us=RECEIVED_US,
                 session_id=7,
@@ -100,7 +100,7 @@ def test_ticker_in_both_formats(name: str, expected: Ticker) -> None:
                 exchange="coinone",
                 region="korea",
                 symbol="XRP-KRW",
-                exchange_symbol="XRP-KRW",
+                exchange_symbol="KRW-XRP",
                 exchange_ts_ms=1793604680996,
                 received_ts_us=RECEIVED_US,
                 session_id=7,
@@ -119,7 +119,7 @@ def test_ticker_in_both_formats(name: str, expected: Ticker) -> None:
                 exchange="coinone",
                 region="korea",
                 symbol="1INCH-KRW",
-                exchange_symbol="1INCH-KRW",
+                exchange_symbol="KRW-1INCH",
                 exchange_ts_ms=1793604681870,
                 received_ts_us=RECEIVED_US,
                 session_id=7,
@@ -169,7 +169,7 @@ def test_orderbook_in_both_formats_has_the_best_first(
             exchange="coinone",
             region="korea",
             symbol=symbol,
-            exchange_symbol=symbol,
+            exchange_symbol="-".join(reversed(symbol.split("-"))),
             exchange_ts_ms=time_ms,
             received_ts_us=RECEIVED_US,
             session_id=7,
@@ -220,13 +220,14 @@ def test_what_is_missing_stays_none_and_what_was_never_traded_has_no_ticker() ->
 )
 def test_symbols_are_read_in_both_spellings(text: str, canonical: str) -> None:
     symbol = Coinone().parse_symbol(text)
-    assert str(symbol) == Coinone().spell_symbol(symbol) == canonical
-    assert Coinone().parse_symbol(canonical) == symbol
+    assert str(symbol) == canonical
+    assert Coinone().spell_symbol(symbol) == f"KRW-{symbol.base}"
+    assert Coinone().parse_symbol(Coinone().spell_symbol(symbol)) == symbol
 
 
-@pytest.mark.parametrize("text", ["BTC", "", "KRW-KRW", "KRW-", "A" * 21 + "-KRW", "BTC-KRW-X"])
+@pytest.mark.parametrize("text", ["BTC", "", "KRW-KRW", "KRW-", "A" * 21 + "-KRW", "BTC-KRW-X", "ETH-EUR"])
 def test_other_symbols_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"BASE-QUOTE|1 to 20|twice"):
+    with pytest.raises(ValueError, match=r"not a pair|no quote|1 to 20|twice"):
         Coinone().parse_symbol(text)
 
 

@@ -242,7 +242,7 @@ class CoinbaseDialect(Dialect):
         self.control()
         text = f"Coinbase: {message[:128]}: {reason[:256]}" if reason else f"Coinbase: {message[:256]}"
         lower = text.lower()
-        if "rate limit" in lower or "too many" in lower:
+        if "rate limit" in lower or "too many" in lower or "errslowread" in lower:
             self.notices.append(Complaint(ErrorCode.RATE_LIMITED, text))
             return
         named = [
@@ -250,7 +250,9 @@ class CoinbaseDialect(Dialect):
             for track in map(self.tracks.get, dict.fromkeys(_PRODUCT.findall(reason[:256] or message[:256])))
             if track is not None and track.active and not track.confirmed
         ]
-        request = self._answered([track.exchange_symbol for track in named])
+        # Errors such as ErrSlowConsume, before a connection ends, answer no request.
+        answers = bool(named) or "subscribe" in lower
+        request = self._answered([track.exchange_symbol for track in named]) if answers else ()
         if not named:
             self.notices.append(Complaint(ErrorCode.SUBSCRIBE_REJECTED, text))
             return

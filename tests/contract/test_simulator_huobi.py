@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 
+from core.exchanges.table import profile_of
+from core.identity import RequestType, Symbol
+from core.session import StreamSession
 from infra.simulator.huobi_requests import HuobiConversation
 from infra.simulator.venue import Answer, Close
 from tests.simulated_exchange import SimulatedExchange, inflated, receive
@@ -130,3 +133,21 @@ def test_a_client_that_does_not_answer_pings_is_cut() -> None:
         for reply in talk.tick(float(second)):
             assert isinstance(reply, Answer)
             talk.receive(json.dumps({"pong": inflated(reply.text)["ping"]}), float(second))
+
+
+def test_a_session_answers_the_pings() -> None:
+    talk = HuobiConversation(frozenset({"btcusdt"}))
+    session = StreamSession(profile_of("huobi"), RequestType.TICKER, 1, now_s=0.0)
+    session.subscribe([Symbol("BTC", "USDT")], 0.0)
+    pings = 0
+    for second in range(120):
+        session.on_time(float(second))
+        replies = [reply for message in session.take_outbox() for reply in talk.receive(message, float(second))]
+        for reply in [*replies, *talk.tick(float(second))]:
+            assert isinstance(reply, Answer), "the exchange gave up"
+            pings += "ping" in inflated(reply.text)
+            session.receive(reply.text, second)
+        for message in session.take_outbox():
+            talk.receive(message, float(second))
+    assert pings >= 20
+    assert session.parse_failed == 0

@@ -4,11 +4,17 @@ import json
 import zlib
 from typing import Any
 
+import pytest
 from websockets.asyncio.client import connect
 
+from core.exchanges.base import SymbolBroken
+from core.exchanges.table import profile_of
+from core.identity import RequestType, Symbol
+from core.records import OrderBook
+from core.session import StreamSession
 from infra.simulator.okx import OkxVenue
 from infra.simulator.okx_requests import OkxConversation
-from infra.simulator.venue import Answer, Limits
+from infra.simulator.venue import Answer, Feed, Limits
 from tests.simulated_exchange import SimulatedExchange, ends, receive
 
 TICKER = (
@@ -125,3 +131,18 @@ def test_480_requests_an_hour() -> None:
     codes = [json.loads(answer.text).get("code") for answer in answers if isinstance(answer, Answer)]
     assert codes == [None] * 480 + ["60014"]
     assert talk.receive("ping", 481.0) == [Answer("pong")]
+
+
+@pytest.mark.parametrize("checksums", [False, True])
+def test_a_session_finds_the_chain_and_the_checksums_right(checksums: bool) -> None:
+    venue = OkxVenue(["BTC-USDT"], 3)
+    venue.checksums = checksums
+    session = StreamSession(profile_of("okx"), RequestType.ORDERBOOK, 1, now_s=0.0)
+    session.subscribe([Symbol("BTC", "USDT")], 0.0)
+    feed = Feed("books", "BTC-USDT")
+    for number in range(500):
+        payload = venue.advance(feed, 1_793_000_000_000).payload(None, snapshot=number == 0)
+        (record,) = session.receive(payload, 1)
+        assert isinstance(record, OrderBook)
+        assert record.valid
+    assert not [notice for notice in session.take_notices() if isinstance(notice, SymbolBroken)]

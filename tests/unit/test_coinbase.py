@@ -206,6 +206,8 @@ def test_an_unknown_product_is_refused_and_the_others_are_asked_for_again() -> N
         ("Failed to subscribe", "Too many requests", ErrorCode.RATE_LIMITED),
         ("Failed to subscribe", "level2 requires authentication", ErrorCode.SUBSCRIBE_REJECTED),
         ("Malformed JSON", "", ErrorCode.SUBSCRIBE_REJECTED),
+        ("ErrSlowRead", "", ErrorCode.RATE_LIMITED),
+        ("ErrSlowConsume", "", ErrorCode.SUBSCRIBE_REJECTED),
     ],
 )
 def test_other_errors_concern_the_connection(message: str, reason: str, code: ErrorCode) -> None:

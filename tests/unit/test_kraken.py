@@ -316,3 +316,17 @@ def test_exact_numbers_of_what_was_asked_for() -> None:
     session.subscribe([Symbol("BTC", "USD")], 0.0)
     (ticker,) = session.receive(frame("kraken", "ticker"), US)
     assert ticker.price_exact == Decimal("45285.2")
+
+
+def test_what_was_refused_for_the_rate_is_asked_for_again_with_the_heartbeat() -> None:
+    session = session_for(RequestType.TICKER, "BTC-USD", "ETH-USD")
+    error = {"error": "Exceeded msg rate", "method": "subscribe", "success": False, "req_id": 1}
+    session.receive(json.dumps(error), US)
+    assert [notice.code for notice in session.take_notices()] == [ErrorCode.RATE_LIMITED]
+    result = {"channel": "ticker", "symbol": "BTC/USD"}
+    session.receive(json.dumps({"method": "subscribe", "success": True, "result": result}), US)
+    session.on_time(31.0)
+    sent = [json.loads(message) for message in session.take_outbox()]
+    assert [m["params"]["symbol"] for m in sent if m["method"] == "subscribe"] == [["ETH/USD"]]
+    session.on_time(62.0)
+    assert {json.loads(message)["method"] for message in session.take_outbox()} == {"ping"}

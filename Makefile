@@ -6,10 +6,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 SECONDS ?=
 RATE ?=
 
-.PHONY: demo test lint faults bench bench-memory bench-stages bench-session bench-codec bench-registry command-schemas clean
+.PHONY: demo services test lint faults bench bench-memory bench-stages bench-session bench-codec bench-registry command-schemas clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/gateway demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RATE),--rate $(RATE))
+
+services: $(VENV)/.services
+	@$(BIN)/gateway services
 
 # Tests mostly wait for processes and deadlines: several workers, each with services of its own, share the waiting.
 WORKERS ?= 3
@@ -58,6 +61,11 @@ $(VENV)/bin/python:
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "setting up $(VENV) …"
 	@$(PIP) install -c constraints.txt -e '.[demo]'
+	@touch $@
+
+$(VENV)/.services: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "setting up $(VENV) with the services …"
+	@$(PIP) install -c constraints.txt -e '.[services]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python

@@ -32,7 +32,8 @@ def render(report: AuditReport, console: Console, *, absent: Sequence[str] = ())
         "shed",
         "tails",
     ):
-        table.add_column(title, justify="left" if title in ("stream", "session", "tails") else "right")
+        left = title in ("stream", "session", "tails")
+        table.add_column(title, justify="left" if left else "right", no_wrap=title in ("stream", "session"))
     for session in report.sessions:
         table.add_row(*_row(session), style=None if session.ok else "red")
     console.print(table)

@@ -25,9 +25,17 @@ def count_symbols(exchange: str, symbols: Sequence[str]) -> int:
 
 
 def print_outcomes(
-    outcomes: Sequence[SymbolOutcome], expected: int | None, *, as_json: bool, timeout_s: float
+    outcomes: Sequence[SymbolOutcome],
+    expected: int | None,
+    *,
+    as_json: bool,
+    timeout_s: float,
+    trouble: str | None = None,
 ) -> None:
-    """A line an outcome; ends with status 1 when one is bad or missing."""
+    """A line an outcome; ends with status 1 when one is bad or missing.
+
+    ``trouble``: what the stream met meanwhile, where outcomes are missing.
+    """
     if as_json:
         typer.echo(msgspec.json.encode(outcomes).decode())
     else:
@@ -40,9 +48,14 @@ def print_outcomes(
     refused_whole = any(not o.ok and o.symbol is None for o in outcomes)
     missing = not outcomes or (expected is not None and len(outcomes) < expected and not refused_whole)
     if missing:
-        complain(
-            f"{len(outcomes)} of {expected if expected is not None else 'at least 1'} outcomes within "
-            f"{timeout_s:g} s; is a gateway running with this Kafka and GATEWAY_PREFIX?"
-        )
+        count = f"{len(outcomes)} of {expected if expected is not None else 'at least 1'} outcomes"
+        if trouble:
+            complain(
+                f"{count} within {timeout_s:g} s; the command stands, the gateway goes on trying: {trouble}"
+            )
+        else:
+            complain(
+                f"{count} within {timeout_s:g} s; is a gateway running with this Kafka and GATEWAY_PREFIX?"
+            )
     if missing or any(not outcome.ok for outcome in outcomes):
         raise typer.Exit(1)

@@ -33,6 +33,7 @@ def connect(
     Exit status 0: all of them run. 1: one was refused, or there was no outcome in time.
     """
     with errors_in_one_line():
+        settings = load_settings(env_file)
         target = {"exchange": exchange, "request_type": request_type}
         if region is not None:
             target["region"] = region
@@ -46,5 +47,5 @@ def connect(
         if url is not None:
             command["connection"] = {"url": url}
         expected = count_symbols(exchange, symbols)
-        outcomes = send_and_wait_for_outcomes(load_settings(env_file), "ws.command", command, expected, timeout)
-        print_outcomes(outcomes, expected, as_json=as_json, timeout_s=timeout)
+        outcomes, trouble = send_and_wait_for_outcomes(settings, "ws.command", command, expected, timeout)
+        print_outcomes(outcomes, expected, as_json=as_json, timeout_s=timeout, trouble=trouble)

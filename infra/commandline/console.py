@@ -12,6 +12,7 @@ import typer
 
 from core.errors import GatewayError, SettingsError
 from core.events import without_secrets
+from infra.settings import Settings
 
 EnvFile = Annotated[
     Path | None,
@@ -29,6 +30,21 @@ def wrong_use(message: str) -> NoReturn:
     """Say what was wrong with the call, and end with 2."""
     complain(message)
     raise typer.Exit(2)
+
+
+def defaults_in_use(settings: Settings) -> str:
+    """Which addresses are the built-in ones because nobody set them; empty where all are set."""
+    redis = settings.redis.model_fields_set
+    unset = [
+        f"{name} is not set: {value}"
+        for name, value, is_set in (
+            ("KAFKA_BOOTSTRAP_SERVERS", settings.kafka.bootstrap_servers, settings.kafka.model_fields_set),
+            ("SCHEMA_REGISTRY_URL", settings.registry.url, settings.registry.model_fields_set & {"url"}),
+            ("REDIS_URL", without_secrets(settings.redis.effective_url()), redis & {"url", "host"}),
+        )
+        if not is_set or (name.startswith("KAFKA") and "bootstrap_servers" not in is_set)
+    ]
+    return "; ".join(unset)
 
 
 @contextmanager

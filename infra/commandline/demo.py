@@ -69,7 +69,10 @@ def demo(
         try:
             import fakeredis  # noqa: F401 - only to say early that the extra is missing
         except ImportError:
-            complain("the demo needs its extra: pip install 'streamgateway[demo]'")
+            complain(
+                "the demo needs its extra; in a checkout `make demo` installs it, elsewhere "
+                "pip install 'streamgateway[demo]'"
+            )
             raise typer.Exit(2) from None
         set_up_logging("error", "console")
         failed: list[bool] = []
@@ -171,14 +174,18 @@ class _Demo:
         view = StreamView(gateway)
         end_s = None if self._seconds is None else time.monotonic() + self._seconds
         interactive = self._console.is_terminal
-        live = Live(view.table(), console=self._console, auto_refresh=False) if interactive else None
+        live = (
+            Live(view.table(self._console.width), console=self._console, auto_refresh=False)
+            if interactive
+            else None
+        )
         with live or contextlib.nullcontext():
             while not stopping.is_set() and not running.done():
                 if end_s is not None and time.monotonic() >= end_s:
                     break
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stopping.wait(), 0.5 if interactive else 2.0)
-                table = view.table()
+                table = view.table(self._console.width)
                 if live is not None:
                     live.update(table, refresh=True)
                 else:

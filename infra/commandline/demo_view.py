@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from rich.box import HEAVY_HEAD
 from rich.table import Table
 
 from infra.gateway import Gateway
@@ -17,15 +18,19 @@ class StreamView:
         self._last_s = time.monotonic()
         self._rates: dict[str, float] = {}
 
-    def table(self) -> Table:
-        """All streams as they are now."""
-        table = Table(title="streams", title_justify="left")
-        table.add_column("stream")
-        for name in ("symbols", "records/s", "records", "delivered", "errors", "p50 ms", "p99 ms"):
-            table.add_column(name, justify="right")
-        table.add_column("breaker")
-        streams = self._look()
+    def table(self, width: int = 120) -> Table:
+        """All streams as they are now, for a terminal of ``width`` columns."""
         breaker = self._gateway.breaker_state
+        wide = width >= 100
+        title = "streams" if wide else f"streams (breaker {breaker})"
+        table = Table(title=title, title_justify="left", box=None if not wide else HEAVY_HEAD)
+        table.add_column("stream", no_wrap=True)
+        latencies = ("p50 ms", "p99 ms") if wide else ("p99 ms",)
+        for name in ("symbols", "records/s", "records", "delivered", "errors", *latencies):
+            table.add_column(name, justify="right", no_wrap=True)
+        if wide:
+            table.add_column("breaker")
+        streams = self._look()
         for stream in streams:
             errors = stream["parse_failed"] + stream["delivery_failed"] + stream["shed"]
             table.add_row(
@@ -35,9 +40,9 @@ class StreamView:
                 f"{stream['produced']:,}",
                 f"{stream['delivered']:,}",
                 str(errors),
-                _ms(stream["latency_us"]["0.5"]),
+                *((_ms(stream["latency_us"]["0.5"]),) if wide else ()),
                 _ms(stream["latency_us"]["0.99"]),
-                breaker,
+                *((breaker,) if wide else ()),
             )
         return table
 

@@ -28,6 +28,7 @@ def disconnect(
 ) -> None:
     """End SYMBOLs of a stream, or the whole stream, and say what became of it."""
     with errors_in_one_line():
+        settings = load_settings(env_file)
         command: dict[str, Any] = {
             "type": "status",
             "action": "disconnect",
@@ -38,7 +39,5 @@ def disconnect(
         if reason is not None:
             command["reason"] = reason
         expected = count_symbols(exchange, symbols) if symbols else None
-        outcomes = send_and_wait_for_outcomes(
-            load_settings(env_file), "ws.disconnection", command, expected, timeout
-        )
-        print_outcomes(outcomes, expected, as_json=as_json, timeout_s=timeout)
+        outcomes, trouble = send_and_wait_for_outcomes(settings, "ws.disconnection", command, expected, timeout)
+        print_outcomes(outcomes, expected, as_json=as_json, timeout_s=timeout, trouble=trouble)

@@ -11,11 +11,13 @@ from rich.table import Table
 from core.errors import GatewayError
 from core.events import without_secrets
 from infra.cache.cache_client import RedisConnectionManager
-from infra.commandline.console import AsJson, EnvFile, errors_in_one_line
+from infra.commandline.console import AsJson, EnvFile, defaults_in_use, errors_in_one_line
 from infra.messaging.avro.registration import register_all
 from infra.messaging.avro.schema_registry import SchemaRegistryClient
 from infra.messaging.topics import TopicAdmin, TopicsNotToldError
 from infra.settings import Settings, load_settings
+
+_CREATED = "created at the next start"
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -51,7 +53,8 @@ def doctor(as_json: AsJson = False, env_file: EnvFile = None) -> None:
 
 
 async def _examine(settings: Settings) -> list[Finding]:
-    found = [Finding("settings", "ok", "all valid")]
+    unset = defaults_in_use(settings)
+    found = [Finding("settings", "ok", "all valid" + (f"; {unset}" if unset else ""))]
     found.extend(await asyncio.gather(_kafka(settings), _registry(settings), _redis(settings)))
     return found
 
@@ -66,7 +69,10 @@ async def _kafka(settings: Settings) -> Finding:
         return Finding("kafka", "wrong", f"{exc.message}; start it, or set KAFKA_BOOTSTRAP_SERVERS")
     if not problems:
         return Finding("kafka", "ok", f"{servers} answers, all topics are as they should be")
-    passing = all("created at the next start" in problem for problem in problems)
+    passing = all(_CREATED in problem for problem in problems)
+    if passing:
+        names = ", ".join(problem.split()[1] for problem in problems)
+        problems = [f"{len(problems)} topics are missing and {_CREATED}: {names}"]
     return Finding("kafka", "warning" if passing else "wrong", "; ".join(problems))
 
 

@@ -30,11 +30,12 @@ def send_and_wait_for_outcomes(
     command: dict[str, Any],
     expected: int | None,
     timeout_s: float,
-) -> list[SymbolOutcome]:
+) -> tuple[list[SymbolOutcome], str | None]:
     """Publish ``command`` (with a fresh correlation id unless it has one) and collect what follows from it.
 
     Waits for ``expected`` outcomes; None waits until the first one, and then a moment for more. Raises
     ``DeliveryError`` when Kafka does not take the command. What has no outcome in time is not in the answer.
+    The second part is the last problem that this stream reported meanwhile, if it did.
     """
     command.setdefault("correlation_id", str(uuid.uuid4()))
     reader = TopicReader(
@@ -46,7 +47,7 @@ def send_and_wait_for_outcomes(
     try:
         reader.open(min(10.0, timeout_s))
         _publish(settings, settings.gateway.topic(topic), command)
-        return _collect(reader, command["correlation_id"], expected, timeout_s)
+        return _collect(reader, command, expected, timeout_s)
     finally:
         reader.close()
 
@@ -81,22 +82,29 @@ def _publish(settings: Settings, topic: str, command: dict[str, Any]) -> None:
 
 
 def _collect(
-    reader: TopicReader, correlation_id: str, expected: int | None, timeout_s: float
-) -> list[SymbolOutcome]:
+    reader: TopicReader, command: dict[str, Any], expected: int | None, timeout_s: float
+) -> tuple[list[SymbolOutcome], str | None]:
+    target = command["target"]
+    trouble: str | None = None
     deadline_s = time.monotonic() + timeout_s
     outcomes: list[SymbolOutcome] = []
     while time.monotonic() < deadline_s:
         for message in reader.read(100, 0.1):
             event = orjson.loads(message.value())
-            if event["meta"].get("correlation_id") == correlation_id:
+            about = event.get("target") or {}
+            if event["meta"].get("correlation_id") == command["correlation_id"]:
                 outcomes.append(_outcome(event))
+            elif event["action"] == "error" and all(
+                about.get(name) == target[name] for name in ("exchange", "request_type")
+            ):
+                trouble = event["error"]["error_message"]["message"]
         if any(not o.ok and o.symbol is None for o in outcomes):
             break
         if expected is not None and len(outcomes) >= expected:
             break
         if expected is None and outcomes:
             deadline_s = min(deadline_s, time.monotonic() + 1.0)
-    return outcomes
+    return outcomes, trouble
 
 
 def _outcome(event: dict[str, Any]) -> SymbolOutcome:

@@ -23,6 +23,7 @@ from infra.commandline.console import AsJson, complain, wrong_use
 from infra.commandline.recording import Recorded, read_recording
 
 _GAPS = frozenset({ErrorCode.SEQUENCE_GAP, ErrorCode.CHECKSUM_MISMATCH})
+_GZIP = b"\x1f\x8b"
 _MAX_SHOWN = 10
 
 
@@ -147,7 +148,8 @@ class _Replay:
                     self.gaps += 1
                     self._say(message)
                 case Unparsed(reason, frame):
-                    self._say(f"{reason}: {frame[:80]!r}")
+                    kind = "gzip, not text: " if frame.startswith(_GZIP) else ""
+                    self._say(f"frame {self.frames}: {kind}{reason}: {frame[:80]!r}")
 
     def _say(self, reason: str) -> None:
         if len(self.reasons) < _MAX_SHOWN:

@@ -20,7 +20,8 @@ class ServiceNotInstalledError(ServiceError):
 
     def __init__(self, what: str, package: str) -> None:
         super().__init__(
-            f"{what} needs the package {package}, which is not installed: pip install 'streamgateway[services]'"
+            f"{what} needs the package {package}, which is not installed; `make services` installs it in a "
+            "checkout, elsewhere pip install 'streamgateway[services]'"
         )
 
 

@@ -27,8 +27,9 @@ class Writer:
     async def write(
         self, facts: Sequence[Fact], events: Sequence[Event], consumed: Sequence[Position] = ()
     ) -> None:
+        takes = self.takes  # as it is when the write begins
         await asyncio.sleep(0)
-        if not self.takes:
+        if not takes:
             self.refused += 1
             raise DeliveryError("away")
         self.events += [event.key or "" for event in events]

@@ -1,5 +1,6 @@
 """``gateway tail``: what goes through a topic, decoded, as it comes."""
 
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE
 
 from core.errors import PayloadError
 from infra.commandline.console import AsJson, EnvFile, complain, errors_in_one_line
+from infra.commandline.interrupts import interrupts
 from infra.messaging.avro.writer_schemas import WriterSchemas
 from infra.messaging.message_decoding import MessageDecoder, json_form
 from infra.messaging.topic_reader import TopicReader
@@ -58,15 +60,14 @@ def tail(
         show = _json_line if as_json else _text_line
         deadline_s = None if seconds is None else time.monotonic() + seconds
         try:
-            reader.open(_PATIENCE_S)
-            if reader.absent:
-                complain(f"waiting for {', '.join(reader.absent)}, not there yet")
-            for shown, message in enumerate(_messages(reader, key, deadline_s), 1):
-                typer.echo(show(message, decoder))
-                if shown == max_messages:
-                    break
-        except KeyboardInterrupt:
-            return
+            with interrupts() as interrupted:
+                reader.open(_PATIENCE_S)
+                if reader.absent:
+                    complain(f"waiting for {', '.join(reader.absent)}, not there yet")
+                for shown, message in enumerate(_messages(reader, key, deadline_s, interrupted), 1):
+                    typer.echo(show(message, decoder))
+                    if shown == max_messages or interrupted.is_set():
+                        break
         finally:
             reader.close()
             schemas.close()
@@ -78,9 +79,11 @@ def _full_name(topic: str, settings: Settings) -> str:
     return settings.gateway.topic(topic) if topic in known else topic
 
 
-def _messages(reader: TopicReader, key: str | None, deadline_s: float | None) -> Iterator[Any]:
+def _messages(
+    reader: TopicReader, key: str | None, deadline_s: float | None, interrupted: threading.Event
+) -> Iterator[Any]:
     prefix = None if key is None else key.encode()
-    while deadline_s is None or time.monotonic() < deadline_s:
+    while not interrupted.is_set() and (deadline_s is None or time.monotonic() < deadline_s):
         for message in reader.read(500, 0.2):
             if prefix is None or (message.key() or b"").startswith(prefix):
                 yield message

@@ -138,16 +138,21 @@ class Auditor:
                 live.setdefault((track.scope, track.symbol), []).append(track.session_id)
         return {key: sorted(sessions) for key, sessions in live.items()}
 
-    def report(self, source: SourceReport | None = None) -> AuditReport:
-        """Everything known by now; ``source`` is a comparison with the source's log to include."""
+    def report(self, source: SourceReport | None = None, *, complete: bool = True) -> AuditReport:
+        """Everything known by now; ``source`` is a comparison with the source's log to include.
+
+        ``complete`` false: records that the metrics count may not have been read yet, so neither tails nor
+        minutes are judged by them.
+        """
         handovers = self._handovers()
         replaced = {(h.scope, h.symbol, h.before) for h in handovers}
-        sessions = self._sessions(replaced)
-        mismatches = [m for _, recount in sorted(self._recounts.items()) for m in recount.mismatches()]
+        sessions = self._sessions(replaced, complete)
+        recounts = sorted(self._recounts.items()) if complete else []
+        mismatches = [m for _, recount in recounts for m in recount.mismatches()]
         unprovable = self._undecodable_count or self._deleted
         ok = all(session.ok for session in sessions) and not mismatches and not unprovable
         return AuditReport(
-            totals=self._totals(sessions),
+            totals=self._totals(sessions, sum(recount.checked_minutes for _, recount in recounts)),
             sessions=sessions,
             mismatches=mismatches,
             handovers=handovers,
@@ -156,6 +161,7 @@ class Auditor:
             deleted=list(self._deleted),
             source=source,
             ok=ok and (source is None or source.ok),
+            complete=complete,
         )
 
     # -- inside ----------------------------------------------------------------------------------------
@@ -210,10 +216,11 @@ class Auditor:
             return track.reported.first or 1
         return track.reported_last + 1
 
-    def _sessions(self, replaced: set[tuple[str, str, int]]) -> list[SessionReport]:
+    def _sessions(self, replaced: set[tuple[str, str, int]], complete: bool) -> list[SessionReport]:
         tracks: dict[tuple[str, int], list[Track]] = {}
         for track in self._tracks.values():
-            tracks.setdefault((track.scope, track.session_id), []).append(track)
+            if complete or track.seen:
+                tracks.setdefault((track.scope, track.session_id), []).append(track)
         sessions = []
         for (scope, session_id), of_session in sorted(tracks.items()):
             # A symbol that ended earlier is not taken over itself: its session is, with the one that ran last.
@@ -223,6 +230,7 @@ class Auditor:
                 track.report(
                     self._lower(track),
                     was_replaced=gone or (scope, track.symbol, session_id) in replaced,
+                    complete=complete,
                 )
                 for track in sorted(of_session, key=lambda track: track.symbol)
             ]
@@ -242,8 +250,7 @@ class Auditor:
                 handovers.append(Handover(scope, symbol, before.session_id, after.session_id, gap_us))
         return handovers
 
-    def _totals(self, sessions: list[SessionReport]) -> Totals:
-        minutes = sum(recount.checked_minutes for recount in self._recounts.values())
+    def _totals(self, sessions: list[SessionReport], minutes: int) -> Totals:
         return totals_of(sessions, self.records, self.metrics_events, minutes)
 
 

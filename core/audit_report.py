@@ -106,6 +106,7 @@ class SourceTrack(msgspec.Struct, frozen=True):
     ``lost`` were sent between two frames that became records, and no sequence is missing for them;
     ``unread_head`` and ``unread_tail`` stand before the first and behind the last; ``invented`` are records
     without a frame (``invented_first`` are the first few exchange times of such, None where there was none).
+    ``unlogged`` are records newer than the log, which a running source has not written yet; none with ``exact``.
     """
 
     scope: str
@@ -119,6 +120,7 @@ class SourceTrack(msgspec.Struct, frozen=True):
     unread_tail: int
     invented: int
     invented_first: list[int | None]
+    unlogged: int = 0
 
 
 class SourceReport(msgspec.Struct, frozen=True):
@@ -160,7 +162,8 @@ class Totals(msgspec.Struct, frozen=True):
 
 class AuditReport(msgspec.Struct, frozen=True):
     """All of it. ``undecodable`` names messages that could not be read (the first few), ``deleted`` what was
-    gone before it could be: neither proves a loss, both prevent a proof.
+    gone before it could be: neither proves a loss, both prevent a proof. Where reading was not ``complete``,
+    only what stands before the last record read of each symbol was judged, and nothing by the metrics.
     """
 
     totals: Totals
@@ -172,6 +175,7 @@ class AuditReport(msgspec.Struct, frozen=True):
     deleted: list[Deleted]
     source: SourceReport | None
     ok: bool
+    complete: bool = True
 
 
 def size(ranges: Sequence[Range]) -> int:

@@ -114,20 +114,23 @@ class Track:
             return count.records
         return min(count.records, self.seen.count(last + 1, count.last))
 
-    def report(self, lower: int, *, was_replaced: bool) -> TrackReport:
+    def report(self, lower: int, *, was_replaced: bool, complete: bool = True) -> TrackReport:
         """What was found; every sequence from ``lower`` on has to be there.
 
-        ``was_replaced``: a later session has taken the symbol over, or the whole session.
+        ``was_replaced``: a later session has taken the symbol over, or the whole session. Unless reading was
+        ``complete``, the metrics explain holes and say nothing of what stands behind the last record.
         """
         first, last = self.seen.first, self.seen.last
         end = last or 0
-        absent = self.seen.missing(lower, max(end, self.reported_last))
+        absent = self.seen.missing(lower, max(end, self.reported_last) if complete else end)
         lost = absent.without(self.shed)
         behind = RangeSet((a, b) for a, b in lost if a > end)
         if behind:
             tail = Tail.LOST
-        elif self.reported_last >= end:
+        elif self.reported_last == end or (complete and self.reported_last > end):
             tail = Tail.PROVEN
+        elif not complete:
+            tail = Tail.OPEN
         else:
             tail = Tail.ENDED_WITHOUT_REPORT if was_replaced else Tail.OPEN
         return TrackReport(

@@ -16,6 +16,7 @@ from core.audit_report import SourceReport, SourceTrack
 from core.audit_track import Track
 
 _EXAMPLES = 10
+_NEVER = 2**63
 _MAX_STARTS = 16
 """An exchange time repeats only where a snapshot repeats the last update: a few starts are all there are."""
 
@@ -68,7 +69,11 @@ class SourceLog:
         times.append(frame.exchange_ts_ms)
 
     def compare(self, tracks: Iterable[Track], *, exact: bool) -> SourceReport:
-        """Hold the topics' tracks against the log; with ``exact`` every frame of it has to be there."""
+        """Hold the topics' tracks against the log; with ``exact`` every frame of it has to be there.
+
+        Without ``exact`` the source may be running, and its log be behind what it sent: records newer than
+        the last entry of their connection are counted as ``unlogged``, not as invented.
+        """
         logged = {key[:2] for key in self._sent}
         sessions: dict[tuple[str, str, int], list[Track]] = {}
         for track in tracks:
@@ -77,7 +82,7 @@ class SourceLog:
                 sessions.setdefault((exchange, request_type, track.session_id), []).append(track)
         out: list[SourceTrack] = []
         used: set[tuple[str, str, str]] = set()
-        for session, connection, compared in self._pair(sessions):
+        for session, connection, compared in self._pair(sessions, exact):
             out += compared
             if connection is None:
                 continue
@@ -96,7 +101,7 @@ class SourceLog:
         return SourceReport(exact, self.frames, self.rubbish, len(self._sent), out)
 
     def _pair(
-        self, sessions: dict[tuple[str, str, int], list[Track]]
+        self, sessions: dict[tuple[str, str, int], list[Track]], exact: bool
     ) -> Iterable[tuple[tuple[str, str, int], str | None, list[SourceTrack]]]:
         """Each session with the connection it fits best; every connection is given to one session only."""
         fits = []
@@ -106,10 +111,11 @@ class SourceLog:
                 if session[:2] != (exchange, request_type):
                     continue
                 sent = self._sent[exchange, request_type, connection]
-                compared = [_compare(t, times, connection, sent.get(t.symbol, [])) for t, times in kept]
+                newest = _NEVER if exact else max(times[-1] for times in sent.values())
+                compared = [_compare(t, times, connection, sent.get(t.symbol, []), newest) for t, times in kept]
                 if any(track.matched for track in compared):
                     faults = sum(track.lost + track.invented for track in compared)
-                    unread = sum(track.unread_head + track.unread_tail for track in compared)
+                    unread = sum(t.unread_head + t.unread_tail + t.unlogged for t in compared)
                     unread += sum(len(v) for s, v in sent.items() if s not in {t.symbol for t in tracks})
                     fits.append((faults, unread, session, connection, compared))
         fits.sort(key=lambda fit: fit[:4])
@@ -123,7 +129,17 @@ class SourceLog:
                 yield session, connection, compared
         for session, tracks in sessions.items():
             if session not in paired:
-                yield session, None, [_compare(track, track.times(), None, []) for track in tracks]
+                newest = _NEVER if exact else self._newest(*session[:2])
+                yield session, None, [_compare(track, track.times(), None, [], newest) for track in tracks]
+
+    def _newest(self, exchange: str, request_type: str) -> int:
+        """The latest exchange time of any connection's frames."""
+        return max(
+            times[-1]
+            for key, sent in self._sent.items()
+            if key[:2] == (exchange, request_type)
+            for times in sent.values()
+        )
 
 
 def _unread(scope: str, connection: str, symbol: str, times: Times) -> SourceTrack:
@@ -132,19 +148,25 @@ def _unread(scope: str, connection: str, symbol: str, times: Times) -> SourceTra
 
 
 def _compare(
-    track: Track, records: list[tuple[int, int | None]], connection: str | None, sent: Times
+    track: Track, records: list[tuple[int, int | None]], connection: str | None, sent: Times, newest: int
 ) -> SourceTrack:
-    """The best fit of one symbol's records among the frames of one connection."""
+    """The best fit of one symbol's records among the frames of one connection.
+
+    ``newest`` is the latest exchange time in the connection's log, behind which the log may not have come yet;
+    ``_NEVER`` says that it is whole. A symbol that is in the log has its own last time for it: the times of
+    different symbols on one connection need not follow each other.
+    """
     best: SourceTrack | None = None
     for start in _starts(records, sent):
-        fit = _fit(track, records, connection, sent, start)
+        fit = _fit(track, records, connection, sent, start, whole=newest == _NEVER)
         if best is None or _badness(fit) < _badness(best):
             best = fit
         if _badness(best)[0] == 0 and not best.unread_head:
             break
     if best is not None:
         return best
-    times = [ts for _, ts in records]
+    behind = sent[-1] if sent and newest != _NEVER else newest
+    times = [ts for _, ts in records if ts is None or ts <= behind]
     tail = max(0, len(sent) - track.reported_last)
     return SourceTrack(
         track.scope,
@@ -158,11 +180,12 @@ def _compare(
         unread_tail=tail,
         invented=len(times),
         invented_first=times[:_EXAMPLES],
+        unlogged=len(records) - len(times),
     )
 
 
 def _badness(fit: SourceTrack) -> tuple[int, int]:
-    return fit.lost + fit.invented, fit.unread_head + fit.unread_tail
+    return fit.lost + fit.invented, fit.unread_head + fit.unread_tail + fit.unlogged
 
 
 def _starts(records: list[tuple[int, int | None]], sent: Times) -> list[int]:
@@ -177,16 +200,23 @@ def _starts(records: list[tuple[int, int | None]], sent: Times) -> list[int]:
 
 
 def _fit(
-    track: Track, records: list[tuple[int, int | None]], connection: str | None, sent: Times, start: int
+    track: Track,
+    records: list[tuple[int, int | None]],
+    connection: str | None,
+    sent: Times,
+    start: int,
+    *,
+    whole: bool,
 ) -> SourceTrack:
     """Match records one after the other, beginning at frame ``start``.
 
     From one record to the next, frames and sequences have to advance by the same number. Where they do not,
     more frames than sequences were lost on the way in, and a record whose time is not ahead was invented.
     Sequences the topic lacks before its first record and behind its last stand for frames there. Order books
-    without an exchange time are no frames: the gateway publishes the books it keeps.
+    without an exchange time are no frames: the gateway publishes the books it keeps. Unless the log is ``whole``,
+    a record not older than its last frame, and not in it, stands for a frame that is still to be logged.
     """
-    matched = lost = own = 0
+    matched = lost = own = unlogged = 0
     orderbook = track.scope.endswith("|orderbook")
     invented: list[int | None] = []
     previous: int | None = None
@@ -200,7 +230,15 @@ def _fit(
         there = at + step
         if ts is not None and not (there < len(sent) and sent[there] == ts):
             there = bisect_left(sent, ts, at + 1)
-        if ts is None or there >= len(sent) or sent[there] != ts:
+        found = ts is not None and there < len(sent) and sent[there] == ts
+        newer = at + 1 >= len(sent) if ts is None else ts >= sent[-1]
+        if not found and newer and not whole and previous is not None:
+            # It stands behind the log, so it has passed by all frames left in it.
+            lost += max(0, len(sent) - at - step)
+            unlogged += 1
+            at, previous = len(sent) - 1, sequence
+            continue
+        if not found:
             invented.append(ts)
             continue
         if previous is None:
@@ -221,5 +259,6 @@ def _fit(
         unread_head=max(0, first_at - (first - 1)),
         unread_tail=max(0, len(sent) - at - 1 - max(0, track.reported_last - last)),
         invented=len(invented),
+        unlogged=unlogged,
         invented_first=invented[:_EXAMPLES],
     )

@@ -41,9 +41,7 @@ def render(report: AuditReport, console: Console, *, absent: Sequence[str] = ())
         console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
     for line in _limited(_remarks(report, absent)):
         console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
-    console.print(
-        verdict(report), style="bold green" if report.ok else "bold red", highlight=False, soft_wrap=True
-    )
+    console.print(verdict(report), style=_style(report), highlight=False, soft_wrap=True)
 
 
 def verdict(report: AuditReport) -> str:
@@ -55,6 +53,8 @@ def verdict(report: AuditReport) -> str:
     )
     if totals.records == 0:
         return f"{head}: nothing to prove anything from"
+    if not report.complete:
+        head += " (incomplete: broken off before the ends of the topics; tails and minutes were not judged)"
     if report.ok:
         return f"{head}: nothing lost, doubled or out of order"
     faults = [
@@ -72,6 +72,12 @@ def verdict(report: AuditReport) -> str:
         if number
     ]
     return f"{head}: {', '.join(faults)}"
+
+
+def _style(report: AuditReport) -> str:
+    if not report.ok:
+        return "bold red"
+    return "bold green" if report.complete else "bold yellow"
 
 
 def _row(session: SessionReport) -> list[str]:
@@ -166,6 +172,9 @@ def _remarks(report: AuditReport, absent: Sequence[str]) -> list[str]:
             f"the source sent {source.frames:,} frames on {source.connections:,} connections "
             f"({source.rubbish:,} of rubbish beside them); {unread:,} were not read before a connection's end"
         )
+        unlogged = sum(track.unlogged for track in source.tracks)
+        if unlogged:
+            lines.append(f"{unlogged:,} records are newer than the source's log and were not compared")
     if absent:
         lines.append(f"not there: {', '.join(absent)}")
     return lines

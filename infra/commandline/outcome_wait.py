@@ -9,7 +9,7 @@ import orjson
 from confluent_kafka import KafkaException, Producer
 
 from core.errors import DeliveryError
-from infra.messaging.topic_reader import TopicReader
+from infra.messaging.topic_reader import FIRST_ANSWER_S, TopicReader
 from infra.settings import Settings
 
 _OUTCOME_TOPICS = ("ws.connect_success", "ws.disconnect_success", "ws.error")
@@ -45,7 +45,7 @@ def send_and_wait_for_outcomes(
         patience_s=timeout_s,
     )
     try:
-        reader.open(min(10.0, timeout_s))
+        reader.open(min(FIRST_ANSWER_S, timeout_s))
         _publish(settings, settings.gateway.topic(topic), command)
         return _collect(reader, command, expected, timeout_s)
     finally:

@@ -14,7 +14,7 @@ from core.streams import DesiredStream, Fact, WebsocketConnectionSpecDomain, fac
 from infra.cache.cache_client import RedisConnectionManager
 from infra.cache.cache_store import WebsocketConnectionCache
 from infra.commandline.console import AsJson, EnvFile, complain, errors_in_one_line
-from infra.messaging.topic_reader import TopicReader
+from infra.messaging.topic_reader import FIRST_ANSWER_S, TopicReader
 from infra.settings import Settings, load_settings
 
 _PATIENCE_S = 10.0
@@ -46,7 +46,7 @@ def _desired(settings: Settings) -> list[DesiredStream]:
     reader = TopicReader(settings.kafka, [topic], from_beginning=True, patience_s=_PATIENCE_S)
     facts: list[tuple[int, Fact]] = []
     try:
-        reader.open(_PATIENCE_S)
+        reader.open(FIRST_ANSWER_S)
         ends = reader.ends()
         deadline_s = time.monotonic() + _PATIENCE_S
         while not reader.reached(ends) and time.monotonic() < deadline_s:

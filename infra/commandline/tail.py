@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 import orjson
@@ -15,7 +16,7 @@ from infra.commandline.console import AsJson, EnvFile, complain, errors_in_one_l
 from infra.commandline.interrupts import interrupts
 from infra.messaging.avro.writer_schemas import WriterSchemas
 from infra.messaging.message_decoding import MessageDecoder, json_form
-from infra.messaging.topic_reader import TopicReader
+from infra.messaging.topic_reader import FIRST_ANSWER_S, TopicReader
 from infra.messaging.topics import topic_table
 from infra.settings import Settings, load_settings
 
@@ -61,9 +62,10 @@ def tail(
         deadline_s = None if seconds is None else time.monotonic() + seconds
         try:
             with interrupts() as interrupted:
-                reader.open(_PATIENCE_S)
+                reader.open(FIRST_ANSWER_S)
                 if reader.absent:
-                    complain(f"waiting for {', '.join(reader.absent)}, not there yet")
+                    waiting = ", ".join(name + _meant(name, settings) for name in reader.absent)
+                    complain(f"waiting for {waiting}, not there yet")
                 for shown, message in enumerate(_messages(reader, key, deadline_s, interrupted), 1):
                     typer.echo(show(message, decoder))
                     if shown == max_messages or interrupted.is_set():
@@ -77,6 +79,15 @@ def _full_name(topic: str, settings: Settings) -> str:
     """The gateway's own topics have its prefix before them, all others are as they are."""
     known = {spec.name for spec in topic_table(settings.gateway)}
     return settings.gateway.topic(topic) if topic in known else topic
+
+
+def _meant(name: str, settings: Settings) -> str:
+    """Of a topic that is not the gateway's, the one of its own that it resembles."""
+    known = {settings.gateway.topic(spec.name): spec.name for spec in topic_table(settings.gateway)}
+    if name in known:
+        return ""
+    close = get_close_matches(name, [*known, *known.values()], n=1)
+    return f" (did you mean {known.get(close[0], close[0])}?)" if close else ""
 
 
 def _messages(

@@ -13,10 +13,13 @@ from core.source_log import SentFrame, SourceLog
 from infra.commandline.audit_table import render
 from infra.commandline.console import AsJson, EnvFile, complain, errors_in_one_line, wrong_use
 from infra.messaging.audit.topic_auditor import REALTIME_TOPICS, TopicAuditor
+from infra.messaging.topic_reader import FIRST_ANSWER_S
 from infra.settings import load_settings
 
-_IDLE_S = 3.0
 _PATIENCE_S = 10.0
+_PROGRESS_S = 2.0
+_BROKEN_OFF_S = 3.0
+"""How long the reading may still go on to complete the report after Ctrl-C or ``--seconds``."""
 _PIPED_WIDTH = 160
 
 
@@ -42,12 +45,12 @@ def verify(
             "--exact", help="Every frame of the log has to be there (the simulator was paused first)."
         ),
     ] = False,
-    seconds: Annotated[float | None, typer.Option(min=0, help="Read for so long.", show_default=False)] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, help="Report after so long.", show_default=False)
+    ] = None,
     until_idle: Annotated[
         float | None,
-        typer.Option(
-            min=0.1, help="Read until nothing came for so many seconds (default 3).", show_default=False
-        ),
+        typer.Option(min=0.1, help="Read until nothing came for so many seconds.", show_default=False),
     ] = None,
     topics: Annotated[
         list[str] | None,
@@ -60,8 +63,11 @@ def verify(
 ) -> None:
     """Prove from the topics that no record was lost, doubled or reordered.
 
-    Exit status 0: proven. 1: a record is missing, doubled or out of order, or there was nothing to prove it
-    from. 2: wrong use.
+    Reads up to the ends that the topics have when it starts, unless told otherwise. Ctrl-C reports on what was
+    read until then, and so does --seconds: where that is not all, the report is marked incomplete.
+
+    Exit status 0: nothing wrong in what was read, be it incomplete. 1: a record is missing, doubled or out of
+    order, or there was nothing to prove it from. 2: wrong use.
     """
     names = _topics(topics)
     if from_beginning and follow:
@@ -72,19 +78,19 @@ def verify(
         wrong_use("--exact needs --simulator-log")
     if simulator_log is not None and not simulator_log.is_file():
         wrong_use(f"--simulator-log {simulator_log}: there is no such file")
-    if until_idle is None and seconds is None and not follow:
-        until_idle = _IDLE_S
+    to_present_ends = until_idle is None and seconds is None and not follow
     with errors_in_one_line():
         auditor = TopicAuditor(
             load_settings(env_file),
             topics=names,
             from_beginning=not follow,
+            to_present_ends=to_present_ends,
             keep_exchange_times=simulator_log is not None,
             patience_s=_PATIENCE_S,
         )
-        auditor.start(timeout_s=_PATIENCE_S)
-        _wait(auditor, seconds=seconds, until_idle_s=until_idle)
-        auditor.stop()
+        auditor.start(timeout_s=FIRST_ANSWER_S)
+        _wait(auditor, seconds=seconds, until_idle_s=until_idle, show_total=not follow)
+        auditor.stop(_BROKEN_OFF_S, partial=True)
         source = None if simulator_log is None else _read_log(simulator_log)
         report = auditor.report(source, exact=exact)
         _print(report, auditor.absent, as_json=as_json)
@@ -105,18 +111,28 @@ def _topics(topics: list[str] | None) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _wait(auditor: TopicAuditor, *, seconds: float | None, until_idle_s: float | None) -> None:
-    """Until it is time to stop, the auditor gave up, or Ctrl-C."""
-    begin_s = time.monotonic()
+def _wait(
+    auditor: TopicAuditor, *, seconds: float | None, until_idle_s: float | None, show_total: bool
+) -> None:
+    """Until it is time to stop, the auditor is at its end or gave up, or Ctrl-C."""
+    begin_s = said_s = time.monotonic()
     try:
         while auditor.running:
             if seconds is not None and time.monotonic() - begin_s >= seconds:
                 return
             if until_idle_s is not None and auditor.idle_s >= until_idle_s:
                 return
+            if time.monotonic() - said_s >= _PROGRESS_S:
+                said_s += _PROGRESS_S
+                _say_progress(auditor.records, auditor.expected if show_total else None)
             time.sleep(0.05)
     except KeyboardInterrupt:
         return
+
+
+def _say_progress(records: int, expected: int | None) -> None:
+    total = "" if expected is None else f" of about {max(records, expected):,}"
+    complain(f"read {records:,}{total} records; Ctrl-C reports now")
 
 
 def _read_log(path: Path) -> SourceLog:

@@ -15,8 +15,12 @@ from infra.settings import KafkaSettings
 Place = tuple[str, int]
 """Topic and partition."""
 
+FIRST_ANSWER_S = 4.0
+"""How long someone at the shell waits for the first answer of a broker."""
+
 _LOOK_S = 0.5
 _LOOK_AGAIN_S = 5.0
+_NO_LIMIT = 2**63
 _REFUSED = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
@@ -50,6 +54,7 @@ class TopicReader:
         self._on_entered = on_entered
         self._on_deleted = on_deleted
         self._next: dict[Place, int] = {}
+        self._limits: dict[str, dict[Place, int]] = {}
         self._looks = 0
         self._look_at_s = 0.0
         self._down_since_s: float | None = None
@@ -81,7 +86,7 @@ class TopicReader:
     def open(self, timeout_s: float) -> None:
         """Find the topics; raises ``BrokerUnavailableError`` when no broker answers in time."""
         deadline_s = time.monotonic() + timeout_s
-        while not self._look(min(2.0, timeout_s)):
+        while not self._look(max(0.1, min(2.0, deadline_s - time.monotonic()))):
             if time.monotonic() >= deadline_s:
                 raise self._unavailable()
 
@@ -100,11 +105,24 @@ class TopicReader:
             if error is not None:
                 self._handle(message, error)
                 continue
-            self._next[str(message.topic()), int(message.partition() or 0)] = int(message.offset() or 0) + 1
-            messages.append(message)
-        if messages:
+            place = (str(message.topic()), int(message.partition() or 0))
+            offset = int(message.offset() or 0)
+            self._next[place] = max(self._next.get(place, 0), offset + 1)
+            if offset < self._limit(place):
+                messages.append(message)
+            else:
+                self._consumer.pause([TopicPartition(*place)])
             self._down_since_s = None
         return messages
+
+    def limit(self, topics: Iterable[str], ends: Mapping[Place, int]) -> None:
+        """Deliver of ``topics`` only what stands before ``ends``, and nothing of partitions not in it."""
+        for topic in topics:
+            self._limits[topic] = {place: end for place, end in ends.items() if place[0] == topic}
+
+    def left(self, ends: Mapping[Place, int], topics: Sequence[str]) -> int:
+        """How many offsets of ``topics`` are still to be read before ``ends``."""
+        return sum(max(0, end - self._next.get(place, 0)) for place, end in ends.items() if place[0] in topics)
 
     def ends(self, timeout_s: float = 5.0) -> dict[Place, int]:
         """Where each partition ends now, also of topics that appeared just before.
@@ -170,6 +188,10 @@ class TopicReader:
         self._look_at_s = time.monotonic() + (_LOOK_S if self.absent else _LOOK_AGAIN_S)
         return True
 
+    def _limit(self, place: Place) -> int:
+        limits = self._limits.get(place[0])
+        return _NO_LIMIT if limits is None else limits.get(place, 0)
+
     def _handle(self, message: Any, error: KafkaError) -> None:
         place = (message.topic(), message.partition())
         match error.code():
@@ -190,8 +212,9 @@ class TopicReader:
         except KafkaException as exc:
             self._note_down(exc.args[0])
             low = self._next[place]
-        if low != self._next[place] and self._on_deleted is not None:
-            self._on_deleted(*place, self._next[place], low - 1)
+        last = min(low, self._limit(place)) - 1
+        if last >= self._next[place] and self._on_deleted is not None:
+            self._on_deleted(*place, self._next[place], last)
         self._next[place] = low
         self._consumer.incremental_unassign([TopicPartition(*place)])
         self._consumer.incremental_assign([TopicPartition(*place, low)])

@@ -41,7 +41,10 @@ class FrameLog(Protocol):
 
 
 class FrameLogFile:
-    """Entries as JSON lines in a file: buffered, written out by ``flush`` and ``close``."""
+    """Entries as JSON lines in a file: buffered, written out by ``flush`` and ``close``.
+
+    A running simulator flushes several times a second, so the file is behind the wire by less than that.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -24,7 +24,7 @@ from infra.simulator.venue import Limits
 from infra.simulator.venues import VENUES
 
 _HOUSEKEEPING_S = 0.1
-_FLUSH_S = 1.0
+_FLUSH_S = 0.1
 _WRITE_LIMIT_BYTES = 256 * 1024
 _CLOSE_TIMEOUT_S = 1.0
 

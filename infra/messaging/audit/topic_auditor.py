@@ -24,11 +24,15 @@ _REGISTRY_PAUSE_S = 0.5
 _SETTLE_S = 1.0
 """How long records may follow the metrics that count them: the producer's linger and acknowledgement."""
 
+_EXPLAIN_S = 1.0
+"""How long a reading that was broken off may still look for what explains the holes it has seen."""
+
 
 class TopicAuditor:
     """Reads ``realtime.*`` and ``ws.metrics`` in a thread of its own, between ``start`` and ``stop``.
 
     The topics need not exist yet. ``from_beginning`` false begins at their present ends.
+    ``to_present_ends`` ends by itself at the ends that the topics have when it starts.
     ``keep_exchange_times`` is needed to compare with a source's log (16 bytes a record).
     ``patience_s``: how long broker or registry may be away before it gives up (None: for ever).
     """
@@ -39,6 +43,7 @@ class TopicAuditor:
         *,
         topics: Sequence[str] = tuple(REALTIME_TOPICS),
         from_beginning: bool = True,
+        to_present_ends: bool = False,
         keep_exchange_times: bool = False,
         patience_s: float | None = None,
     ) -> None:
@@ -49,6 +54,7 @@ class TopicAuditor:
         self._request_types = {prefixed(topic): REALTIME_TOPICS[topic] for topic in topics}
         self._metrics_topic = prefixed(METRICS_TOPIC)
         self._patience_s = patience_s
+        self._to_present_ends = to_present_ends
         self._auditor = Auditor(keep_exchange_times=keep_exchange_times)
         self._schemas = WriterSchemas(settings.registry)
         self._records = PrefixDecoder(self._schemas, RECORD_FIELDS)
@@ -64,6 +70,9 @@ class TopicAuditor:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._drain_s = 0.0
+        self._partial = False
+        self._ahead: int | None = None
+        self.complete = True
         self._last_message_s = 0.0
         self._taking = False
         self._failure: Exception | None = None
@@ -73,6 +82,11 @@ class TopicAuditor:
     def records(self) -> int:
         """How many records were read so far."""
         return self._auditor.records
+
+    @property
+    def expected(self) -> int | None:
+        """About how many records stood before the ends when it started (offsets); None while not known."""
+        return self._ahead
 
     @property
     def absent(self) -> list[str]:
@@ -102,13 +116,15 @@ class TopicAuditor:
         self._last_message_s = time.monotonic()
         self._thread.start()
 
-    def stop(self, timeout_s: float = 30.0) -> None:
+    def stop(self, timeout_s: float = 30.0, *, partial: bool = False) -> None:
         """Read what is there by now to its end, at most for ``timeout_s``, and stop; safe to call twice.
 
         Metrics are read to their present end first and then no more, so that none counts a record which is
-        still on its way.
+        still on its way. With ``partial``, what was read until then will do where the end is too far: the
+        report says that it is not ``complete``. One that reads to the ends it started with reads no further.
         """
         self._drain_s = timeout_s
+        self._partial = partial
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join()
@@ -117,13 +133,13 @@ class TopicAuditor:
         """What is known by now; with ``source`` also against its log (``exact``: every frame of it).
 
         Raises what made the reading stop, if something did, and ``BrokerUnavailableError`` when the topics
-        could not be read to their ends in time.
+        could not be read to their ends in time, unless a partial report will do.
         """
         if self._failure is not None:
             raise self._failure
         with self._lock:
-            compared = source and source.compare(self._auditor.tracks(), exact=exact)
-            return self._auditor.report(compared or None)
+            compared = source and source.compare(self._auditor.tracks(), exact=exact and self.complete)
+            return self._auditor.report(compared or None, complete=self.complete)
 
     def live_sessions(self, from_us: int, to_us: int) -> dict[tuple[str, str], list[int]]:
         """``Auditor.live_sessions``, at any time."""
@@ -134,30 +150,72 @@ class TopicAuditor:
 
     def _run(self) -> None:
         try:
-            while not self._stopping.is_set():
-                self._read(0.1)
-            self._drain(time.monotonic() + self._drain_s)
+            if self._to_present_ends:
+                self.complete = self._read_to_present_ends()
+            else:
+                self._ahead = self._reader.left(self._reader.ends(), list(self._request_types))
+                while not self._stopping.is_set():
+                    self._read(0.1)
+                self.complete = self._drain(time.monotonic() + self._drain_s)
+            if not self.complete:
+                self._give_up()
         except Exception as exc:  # noqa: BLE001 - the owner gets it from report()
             self._failure = exc
+            self.complete = False
         finally:
             self._reader.close()
             self._schemas.close()
 
-    def _drain(self, deadline_s: float) -> None:
-        self._read_to(deadline_s, [self._metrics_topic])
+    def _read_to_present_ends(self) -> bool:
+        """Whether it came so far before it was stopped.
+
+        The ends of the metrics are noted first and those of the records when all that these count has arrived,
+        so a running gateway's metrics are never held against records that were not read.
+        """
+        metrics, records = [self._metrics_topic], list(self._request_types)
+        counted = self._reader.ends()
+        self._reader.limit(metrics, counted)
+        self._ahead = self._reader.left(counted, records)
+        settled_s = time.monotonic() + _SETTLE_S
+        while time.monotonic() < settled_s and not self._stopping.is_set():
+            self._read(0.1)
+        settled = not self._stopping.is_set()
+        ends = self._reader.ends() if settled else dict(counted)
+        self._reader.limit(records, ends)
+        ends |= {place: end for place, end in counted.items() if place[0] == self._metrics_topic}
+        while not self._reader.reached(ends, metrics + records):
+            if self._stopping.is_set():
+                return False
+            self._read(0.1)
+        return settled
+
+    def _drain(self, deadline_s: float) -> bool:
+        if not self._read_to(deadline_s, [self._metrics_topic]):
+            return False
         self._reader.leave(self._metrics_topic)
         settled_s = time.monotonic() + _SETTLE_S
         while time.monotonic() < settled_s:
             self._read(0.1)
-        self._read_to(deadline_s, list(self._request_types))
+        return self._read_to(deadline_s, list(self._request_types))
 
-    def _read_to(self, deadline_s: float, topics: list[str]) -> None:
+    def _read_to(self, deadline_s: float, topics: list[str]) -> bool:
         ends = self._reader.ends()
         while not self._reader.reached(ends, topics):
             if time.monotonic() > deadline_s:
+                if self._partial:
+                    return False
                 raise GatewayError(
                     "the auditor could not read to the ends of the topics in the time given; give it more"
                 )
+            self._read(0.1)
+        return True
+
+    def _give_up(self) -> None:
+        """Read no more records, only the metrics that explain their holes, for a moment."""
+        for topic in self._request_types:
+            self._reader.leave(topic)
+        ends, deadline_s = self._reader.ends(), time.monotonic() + _EXPLAIN_S
+        while time.monotonic() < deadline_s and not self._reader.reached(ends, [self._metrics_topic]):
             self._read(0.1)
 
     def _read(self, timeout_s: float) -> None:

@@ -507,14 +507,15 @@ class Okx(ExchangeProfile):
     request_types = frozenset(RequestType)
     url = "wss://ws.okx.com:8443/ws/v5/public"
     allowed_hosts = frozenset({"ws.okx.com", "wsaws.okx.com", "wseea.okx.com", "wsus.okx.com", "wspap.okx.com"})
-    # 480 requests an hour are 10 in 75 seconds, of which the heartbeats take three or four.
+    # 480 requests an hour are 4 in 30 seconds, of which the heartbeats take one or two: in longer windows a
+    # burst of requests could hold a heartbeat back for longer than OKX waits for it.
     limits = ConnectionLimits(
         max_symbols=29,
         max_symbols_per_message=29,
         max_connects=3,
         connect_window_s=1.0,
-        max_messages=10,
-        message_window_s=75.0,
+        max_messages=4,
+        message_window_s=30.0,
     )
     heartbeat_s: ClassVar[float | None] = 20.0
 

@@ -73,7 +73,11 @@ KINDS: list[tuple[str, Any, str]] = [
     ("another action", _good(action="connect"), S),
     ("the other command", disconnect("upbit", "ticker", "KRW-BTC"), S),
     ("unknown exchange", _target(exchange="mtgox", request_type="ticker"), "unknown_exchange"),
-    ("exchange not served", _target(exchange="ftx", request_type="ticker"), "unknown_exchange"),
+    (
+        "exchange not served",
+        _target(exchange="bitstamp", region="europe", request_type="ticker"),
+        "unknown_exchange",
+    ),
     ("exchange in capitals", _target(exchange="UPBIT", request_type="ticker"), "unknown_exchange"),
     ("wrong region", _target(exchange="upbit", region="asia", request_type="ticker"), S),
     ("wrong request type", _target(exchange="upbit", request_type="candles"), "unsupported_request_type"),

@@ -99,7 +99,7 @@ def test_for_people_it_says_how_to_point_a_gateway_at_it() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["nope"], "no simulated exchange 'nope'; there are binance"),
+        (["nope"], "no simulated exchange 'nope'; there are binance, "),
         (["upbit", "--symbols", "BTCKRW"], "'BTCKRW' is not BASE-QUOTE"),
         (["upbit", "--symbols", " , "], "--symbols"),
         (["upbit", "--rate", "-1"], "--rate -1.0 must be zero or more"),

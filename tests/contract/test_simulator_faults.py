@@ -255,7 +255,7 @@ async def test_a_slow_client_gets_every_frame_in_order() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"exchange": "nope"}, "there are binance"),
+        ({"exchange": "nope"}, "there are binance, .*upbit"),
         ({"exchange": "upbit", "symbols": ["BTCKRW"]}, "BASE-QUOTE"),
         ({"exchange": "upbit", "rate": -1}, "rate"),
         ({"exchange": "upbit", "replay_speed": 0}, "replay_speed"),

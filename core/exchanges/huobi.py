@@ -24,10 +24,10 @@ import re
 from collections import deque
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import ClassVar, Final, Literal, NamedTuple
+from typing import Annotated, ClassVar, Final, Literal, NamedTuple
 
 import msgspec
-from msgspec import field
+from msgspec import Meta, field
 
 from core.errors import ErrorCode, PayloadError
 from core.exact_numbers import ExactNumbers
@@ -81,7 +81,7 @@ _QUOTES = sorted(_STABLE + _COINS + _FIAT, key=len, reverse=True)
 
 
 class _TickerTick(msgspec.Struct, frozen=True, gc=False):
-    close: PriceOrZero
+    close: PriceOrZero | None = None
     open: PriceOrZero | None = None
     high: PriceOrZero | None = None
     low: PriceOrZero | None = None
@@ -131,7 +131,7 @@ class _BookTick(msgspec.Struct, frozen=True, gc=False):
     bids: list[_Level] | None = None
     asks: list[_Level] | None = None
     seq: Id | None = field(name="seqNum", default=None)
-    previous: Id | None = field(name="prevSeqNum", default=None)
+    previous: Annotated[int, Meta(ge=-1, le=2**63 - 1)] | None = field(name="prevSeqNum", default=None)
     version: Id | None = None
 
 
@@ -159,7 +159,7 @@ class _BookReply(msgspec.Struct, frozen=True, gc=False):
 
 
 class _ExactTick(msgspec.Struct, frozen=True):
-    close: Decimal
+    close: Decimal | None = None
     last: Decimal | None = field(name="lastPrice", default=None)
 
 
@@ -322,7 +322,8 @@ class HuobiDialect(Dialect):
             frame = inflate(frame, _MAX_FRAME_BYTES)
         if self._kind is RequestType.TICKER:
             tick = _EXACT_TICKER.decode(frame).tick
-            return (ExactNumbers(tick.last or tick.close),)
+            price = tick.last or tick.close
+            return () if price is None else (ExactNumbers(price),)
         return [ExactNumbers(trade.price, trade.amount) for trade in _EXACT_TRADES.decode(frame).tick.data]
 
     def _topic(self, text: str) -> _Topic | None:

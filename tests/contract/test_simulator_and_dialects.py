@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from core.errors import ErrorCode
-from core.exchanges.base import Refused, SymbolBroken, SymbolWhole
+from core.exchanges.base import Refused
 from core.exchanges.table import PROFILES, profile_of
 from core.identity import RequestType, Symbol
-from core.records import OrderBook, Record
+from core.records import Record
 from core.session import StreamSession
 from infra.simulator.venues import VENUES
 from tests.simulated_exchange import SYMBOLS, SimulatedExchange
@@ -23,13 +22,12 @@ WITHIN_S = 20.0
 
 
 class Client:
-    """A session on an open connection, served as the shell serves it. ``lose`` swallows a frame."""
+    """A session on an open connection, served as the shell serves it."""
 
     def __init__(self, session: StreamSession, connection: ClientConnection) -> None:
         self.session = session
         self.records: list[Record] = []
         self.notices: list[Any] = []
-        self.lose: Callable[[], bool] = lambda: False
         self._connection = connection
 
     async def serve(self, done: Callable[[], bool]) -> None:
@@ -44,8 +42,7 @@ class Client:
                 except TimeoutError:
                     pass
                 else:
-                    if not self.lose():
-                        self.records += self.session.receive(frame, time.time_ns() // 1000)
+                    self.records += self.session.receive(frame, time.time_ns() // 1000)
                 self.session.on_time(time.monotonic())
                 self.notices += self.session.take_notices()
 
@@ -104,31 +101,6 @@ async def test_an_unknown_symbol_is_refused_alone(exchange_name: str) -> None:
     assert session.active_symbols == SYMBOLS[exchange_name]
     refused = [notice for notice in client.notices if isinstance(notice, Refused)]
     assert [notice.symbols for notice in refused] == [(unknown,)]
-
-
-@pytest.mark.parametrize("exchange_name", [name for name in EXCHANGES if name in ("bybit", "okx", "huobi")])
-async def test_a_lost_update_breaks_one_book_and_it_is_made_whole_again(exchange_name: str) -> None:
-    session = session_of(exchange_name, RequestType.ORDERBOOK)
-    async with (
-        SimulatedExchange(exchange_name, rate=300) as exchange,
-        connect(url_of(exchange, RequestType.ORDERBOOK), max_queue=None) as connection,
-    ):
-        client = Client(session, connection)
-
-        def books() -> list[bool]:
-            return [track.book is not None and track.book.whole for track in session.tracks]
-
-        await client.serve(lambda: client.confirmed and all(books()))
-        client.notices.clear()
-        client.records.clear()
-        lost = iter([True])
-        client.lose = lambda: next(lost, False)
-        await client.serve(lambda: any(isinstance(notice, SymbolWhole) for notice in client.notices))
-        broken = [notice for notice in client.notices if isinstance(notice, SymbolBroken)]
-        assert [notice.code for notice in broken] == [ErrorCode.SEQUENCE_GAP]
-        invalid = {r.symbol for r in client.records if isinstance(r, OrderBook) and not r.valid}
-        assert invalid == {broken[0].symbol}
-        assert all(books())
 
 
 @pytest.mark.parametrize("exchange_name", ["upbit", "binance"])

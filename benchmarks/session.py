@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from benchmarks import asia_frames, western_frames
+from benchmarks import asia_frames, korean_frames, western_frames
 from core.exchanges.base import BookSettings, SymbolBroken
 from core.exchanges.table import PROFILES
 from core.identity import Exchange, RequestType
@@ -213,7 +213,7 @@ def main() -> int:
             functools.partial(asia_frames.asia_session, exchange, name),
             options.json,
         )
-    for case in western_frames.CASES:
+    for case in (*western_frames.CASES, *korean_frames.CASES):
         frames = case.frames(options.frames)
         _report(
             case.exchange, case.name, frames, case.plain, functools.partial(_session_of, case), options.json
@@ -224,7 +224,8 @@ def main() -> int:
 def _session_of(case: western_frames.Case, *, exact: bool = False) -> StreamSession:
     profile = PROFILES[Exchange(case.exchange)]
     books = BookSettings(depth=250)
-    session = StreamSession(profile, RequestType(case.name), 1, now_s=0.0, exact=exact, books=books)
+    kind = RequestType(case.name.partition(".")[0])
+    session = StreamSession(profile, kind, 1, now_s=0.0, exact=exact, books=books)
     session.subscribe([profile.parse_symbol(case.symbol)], 0.0)
     for frame in case.before:
         session.receive(frame, 1)

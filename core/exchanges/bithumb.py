@@ -14,6 +14,7 @@ same in versions 2.1.4 and 2.1.5; what is called measured is from a published su
   ``trade_date`` and ``trade_time`` are Korean local time and not needed.
 - What is wrong with a request as a whole comes as ``{"error": {"name", "message"}}``, after which the server
   closes. An unknown code is answered by silence, a listed one by its snapshot within a second.
+- The former API (``pubwss.bithumb.com``) wraps its data in ``content``: recognised, not read.
 - The text ``PING`` is answered by ``{"status": "UP"}``, then repeated every 10 s. An idle connection is closed
   after 120 s (60 s as measured). 10 connects a second and address; messages and codes are not limited in
   writing (493 codes in one request were served).
@@ -24,7 +25,7 @@ from decimal import Decimal
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
-from msgspec import Meta, field
+from msgspec import UNSET, Meta, UnsetType, field
 
 from core.errors import ErrorCode, PayloadError
 from core.exact_numbers import ExactNumbers
@@ -169,6 +170,7 @@ class _Envelope(msgspec.Struct, frozen=True):
     ty: str | None = None
     status: str | None = None
     error: _Error | None = None
+    content: msgspec.Raw | UnsetType = UNSET
 
 
 _LONG: msgspec.json.Decoder[_Ticker | _Trade | _OrderBook] = msgspec.json.Decoder(_Ticker | _Trade | _OrderBook)
@@ -252,6 +254,9 @@ class BithumbDialect(Dialect):
             return _SHORT.decode(frame) if self._short else _LONG.decode(frame)
         except msgspec.ValidationError:
             envelope = _ENVELOPE.decode(frame)
+            if envelope.content is not UNSET:
+                self.ignore("frame of the former API")
+                return None
             if envelope.ty in _OUR_TYPES:
                 self._short = True
                 return _SHORT.decode(frame)

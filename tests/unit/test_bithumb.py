@@ -273,6 +273,8 @@ def test_controls_and_types_without_records() -> None:
     assert session.receive(frame("bithumb", "status"), 1) == ()
     assert session.receive(frame("bithumb", "my_order"), 1) == ()
     assert (session.controls, session.ignored) == (1, {"type without records": 1})
+    assert session.receive(frame("bithumb", "former"), 1) == ()
+    assert session.ignored["frame of the former API"] == 1
     assert session.parse_failed == 0
     assert Bithumb().dialect(RequestType.TICKER, 1).probe() == "PING"
 

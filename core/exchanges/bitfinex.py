@@ -59,7 +59,7 @@ _TIMESTAMP, _SEQ_ALL, _OB_CHECKSUM, _BULK_UPDATES = 32_768, 65_536, 131_072, 536
 _CHECKSUM_LEVELS = 25
 _CODE_LETTERS = 3
 _REMEMBERED_TRADES = 256
-_FIRST_TIME_MS = 1_000_000_000_000
+_FIRST_TIME_MS, _END_TIME_MS = 1_000_000_000_000, 10_000_000_000_000
 _HEAD_BYTES = 24
 _QUOTE, _BRACKET = ord('"'), ord("[")
 _SERVER_RESTARTS, _MAINTENANCE_BEGINS, _MAINTENANCE_ENDED = 20051, 20060, 20061
@@ -326,11 +326,14 @@ class BitfinexDialect(Dialect):
         for number in (data.a, data.b):
             if number is not None:
                 if number >= _FIRST_TIME_MS:
-                    time_ms = number if number < 10 * _FIRST_TIME_MS else None
+                    time_ms = number if number < _END_TIME_MS else None
                 elif number >= 0:
                     sequence = number
         if sequence is not None:
-            self._check_sequence(sequence, False, received_us)
+            if self._sequence is not None and sequence == self._sequence + 1:
+                self._sequence = sequence
+            else:
+                self._check_sequence(sequence, False, received_us)
         if isinstance(data, _BookFrame):
             return self._update(channel, data.body, time_ms, received_us)
         if isinstance(data, _TradeFrame):
@@ -443,7 +446,7 @@ class BitfinexDialect(Dialect):
         return self._give_trades(channel, trades, received_us)
 
     def _give_trades(self, channel: _Channel, trades: Sequence[_Trade], received_us: int) -> Sequence[Record]:
-        if any(not trade.amount for trade in trades):
+        if 0 in [trade.amount for trade in trades]:
             raise PayloadError("a trade of amount 0 is none")
         track = self.track_of(RequestType.TRADE, channel.exchange_symbol)
         if track is None:
@@ -455,6 +458,7 @@ class BitfinexDialect(Dialect):
         records = []
         for trade in fresh:
             track.sequence += 1
+            amount = trade.amount
             records.append(
                 Trade(
                     _EXCHANGE,
@@ -466,8 +470,8 @@ class BitfinexDialect(Dialect):
                     self.session_id,
                     track.sequence,
                     trade.price,
-                    abs(trade.amount),
-                    Side.BUY if trade.amount > 0 else Side.SELL,
+                    abs(amount),
+                    Side.BUY if amount > 0 else Side.SELL,
                     str(trade.trade_id),
                 )
             )
@@ -617,7 +621,7 @@ def _tail(array: _Array, taken: int) -> tuple[int | None, int | None]:
         if number is None:
             continue
         if number >= _FIRST_TIME_MS:
-            time_ms = number if number < 10 * _FIRST_TIME_MS else None
+            time_ms = number if number < _END_TIME_MS else None
         elif number >= 0:
             sequence = number
     return time_ms, sequence

@@ -39,9 +39,12 @@ def test_arbitrary_input_is_counted(exchange: Exchange, kind: RequestType, frame
 
 @given(EXCHANGES, KINDS, st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10)
-    | st.sampled_from(["ticker", "trade", "depthUpdate", "KRW-BTC", "BTCUSDT"]),
+    | st.sampled_from(["ticker", "trade", "depthUpdate", "KRW-BTC", "BTCUSDT", "book", "subscribe",
+                       "subscribed", "snapshot", "l2update", "match", "BTC-USD", "BTC/USD", "tBTCUSD", "te"]),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
-        st.sampled_from(["type", "ty", "code", "e", "s", "data", "stream", "result", "id", "error", "msg"]),
+        st.sampled_from(["type", "ty", "code", "e", "s", "data", "stream", "result", "id", "error", "msg",
+                         "channel", "method", "event", "chanId", "symbol", "product_id", "price", "success",
+                         "channels", "bids", "asks", "changes", "message", "reason"]),
         inner, max_size=6,
     ),
     max_leaves=12,

@@ -1,6 +1,9 @@
 """Kraken, version 2: every field of the documented frames, symbols, requests, answers, books and checksums."""
 
 import json
+import random
+import re
+import zlib
 from decimal import Decimal
 
 import pytest
@@ -330,3 +333,52 @@ def test_what_was_refused_for_the_rate_is_asked_for_again_with_the_heartbeat() -
     assert [m["params"]["symbol"] for m in sent if m["method"] == "subscribe"] == [["ETH/USD"]]
     session.on_time(62.0)
     assert {json.loads(message)["method"] for message in session.take_outbox()} == {"ping"}
+
+
+def written(levels: dict[int, int]) -> list[dict[str, float]]:
+    """Levels of tenths and hundred-millionths as the exchange writes them, its zeros put in afterwards."""
+    return [
+        {"price": f"{price / 10:.1f}", "qty": f"{quantity / 1e8:.8f}"} for price, quantity in levels.items()
+    ]
+
+
+def test_a_walk_of_a_deep_book_cut_at_the_subscribed_depth() -> None:
+    source, depth = random.Random(5), 10
+    bids = {price: source.randrange(1, 10**9) for price in range(960, 1000)}
+    asks = {price: source.randrange(1, 10**9) for price in range(1001, 1041)}
+    shown: list[dict[int, int]] = [{}, {}]
+    session = session_for(RequestType.ORDERBOOK, "BTC-USD", depth=depth)
+    for step in range(1000):
+        side = bids if source.random() < 0.5 else asks
+        lowest = 960 if side is bids else 1001
+        for _ in range(source.randint(1, 4)):
+            price = source.randrange(lowest, lowest + 40)
+            if source.random() < 0.4 and len(side) > depth + 5:
+                side.pop(price, None)
+            else:
+                side[price] = source.randrange(1, 10**9)
+        now = [dict(sorted(bids.items(), reverse=True)[:depth]), dict(sorted(asks.items())[:depth])]
+        # Told are removals of what was there, never of what the cut pushed out; and what comes into view.
+        changes = [
+            {price: whole.get(price, 0) for price in {*before, *after} if before.get(price) != after.get(price)}
+            for whole, before, after in zip((bids, asks), shown, now, strict=True)
+        ]
+        told = [
+            {price: q for price, q in change.items() if price in after or not q}
+            for change, after in zip(changes, now, strict=True)
+        ]
+        text = "".join(
+            f"{price}{quantity}" for side_now in (now[1], now[0]) for price, quantity in side_now.items()
+        )
+        data = {
+            "symbol": "BTC/USD",
+            "bids": written(told[0]),
+            "asks": written(told[1]),
+            "checksum": zlib.crc32(text.encode()),
+        }
+        kind = "snapshot" if step == 0 else "update"
+        message = json.dumps({"channel": "book", "type": kind, "data": [data]})
+        (record,) = session.receive(re.sub(r'"([0-9]+[.][0-9]+)"', r"\1", message), US)
+        assert record.valid, (step, told)
+        shown = now
+    assert not [notice for notice in session.take_notices() if isinstance(notice, SymbolBroken)]

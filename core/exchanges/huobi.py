@@ -1,8 +1,9 @@
 """HTX's (formerly Huobi's) public market feed, spot.
 
-Written after HTX's documentation (read 2026-11), "Huobi Spot API Reference" under
-huobiapi.github.io/docs/spot/v1/en: "Websocket Market Data" (general, market ticker, market depth, market by
-price, trade detail, market details), and the notices of the same house on "market.$symbol.mbp".
+Written after HTX's documentation (read 2026-11): "Websocket Market Data" of the spot API reference (general,
+market depth, market by price, trade detail, market details), in a public copy of the Korean house's edition,
+and the notices on "market.$symbol.mbp" at www.huobi.com/support. The fields of ``.ticker`` (``lastPrice``,
+``bidSize`` …) are from an example frame published elsewhere, since that edition is older than the topic.
 
 - ``wss://api.huobi.pro/ws`` has all topics but the incremental order books, which are at ``/feed``. Every
   frame is gzip; a recording may hold it inflated.
@@ -551,7 +552,7 @@ class Huobi(ExchangeProfile):
     region = Region.ASIA
     request_types = frozenset(RequestType)
     url = "wss://api.huobi.pro/ws"
-    allowed_hosts = frozenset({"api.huobi.pro", "api-aws.huobi.pro", "api.htx.com", "api-aws.htx.com"})
+    allowed_hosts = frozenset({"api.huobi.pro", "api-aws.huobi.pro"})
     # One topic a message; a ``req`` every 100 ms at most, and so everything. Topics a connection and connects
     # are not documented: 100, and 1 a second.
     limits = ConnectionLimits(

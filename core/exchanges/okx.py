@@ -1,9 +1,9 @@
 """OKX's public WebSocket, v5.
 
-Written after OKX's documentation (read 2026-11), www.okx.com/docs-v5/en: "Overview / WebSocket" (connect,
-subscribe, unsubscribe, notification), "Order Book Trading / Market Data" (WS / Tickers channel, WS / Trades
-channel, WS / Order book channel), "Error Code"; and the notice "OKX Order Book Channels Checksum Field
-Deprecation" of May 2026.
+Written after OKX's documentation (read 2026-11, in public copies of www.okx.com/docs-v5/en): "WebSocket /
+Connect", "WS / Order book channel", "Error Code"; the notice "OKX Order Book Channels Checksum Field
+Deprecation" of May 2026; and, for the fields of ``tickers`` and ``trades``, a public survey of the same
+documentation (2026-07).
 
 - Requests are ``{"id": "1", "op": "subscribe", "args": [{"channel", "instId"}, …]}``, together at most 64 KB;
   each argument is answered by itself with ``{"event": "subscribe", "arg", "connId"}``. An instrument that is
@@ -506,7 +506,7 @@ class Okx(ExchangeProfile):
     region = Region.ASIA
     request_types = frozenset(RequestType)
     url = "wss://ws.okx.com:8443/ws/v5/public"
-    allowed_hosts = frozenset({"ws.okx.com", "wsaws.okx.com", "wseea.okx.com", "wsus.okx.com", "wspap.okx.com"})
+    allowed_hosts = frozenset({"ws.okx.com"})
     # 480 requests an hour are 4 in 30 seconds, of which the heartbeats take one or two: in longer windows a
     # burst of requests could hold a heartbeat back for longer than OKX waits for it.
     limits = ConnectionLimits(

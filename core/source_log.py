@@ -213,8 +213,8 @@ def _fit(
     From one record to the next, frames and sequences have to advance by the same number. Where they do not,
     more frames than sequences were lost on the way in, and a record whose time is not ahead was invented.
     Sequences the topic lacks before its first record and behind its last stand for frames there. Order books
-    without an exchange time are no frames: the gateway publishes the books it keeps. Unless the log is ``whole``,
-    a record not older than its last frame, and not in it, stands for a frame that is still to be logged.
+    without an exchange time are no frames: the gateway publishes the books it keeps. Unless the log is
+    ``whole``, a record not in it and not older than its last frame stands for one that is still to be logged.
     """
     matched = lost = own = unlogged = 0
     orderbook = track.scope.endswith("|orderbook")

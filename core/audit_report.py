@@ -106,7 +106,7 @@ class SourceTrack(msgspec.Struct, frozen=True):
     ``lost`` were sent between two frames that became records, and no sequence is missing for them;
     ``unread_head`` and ``unread_tail`` stand before the first and behind the last; ``invented`` are records
     without a frame (``invented_first`` are the first few exchange times of such, None where there was none).
-    ``unlogged`` are records newer than the log, which a running source has yet to write; none with ``exact``.
+    ``unlogged`` are records newer than the log, which a running source writes later; none with ``exact``.
     """
 
     scope: str

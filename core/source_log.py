@@ -214,7 +214,7 @@ def _fit(
     more frames than sequences were lost on the way in, and a record whose time is not ahead was invented.
     Sequences the topic lacks before its first record and behind its last stand for frames there. Order books
     without an exchange time are no frames: the gateway publishes the books it keeps. Unless the log is
-    ``whole``, a record not older than its last frame, and not in it, is one whose frame is still to be logged.
+    ``whole``, a record not in it and not older than its last frame stands for one that is still to be logged.
     """
     matched = lost = own = unlogged = 0
     orderbook = track.scope.endswith("|orderbook")

@@ -89,7 +89,7 @@ def verify(
             patience_s=_PATIENCE_S,
         )
         auditor.start(timeout_s=FIRST_ANSWER_S)
-        _wait(auditor, seconds=seconds, until_idle_s=until_idle, show_total=not follow)
+        _wait(auditor, seconds=seconds, until_idle_s=until_idle)
         auditor.stop(_BROKEN_OFF_S, partial=True)
         source = None if simulator_log is None else _read_log(simulator_log)
         report = auditor.report(source, exact=exact)
@@ -111,9 +111,7 @@ def _topics(topics: list[str] | None) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _wait(
-    auditor: TopicAuditor, *, seconds: float | None, until_idle_s: float | None, show_total: bool
-) -> None:
+def _wait(auditor: TopicAuditor, *, seconds: float | None, until_idle_s: float | None) -> None:
     """Until it is time to stop, the auditor is at its end or gave up, or Ctrl-C."""
     begin_s = said_s = time.monotonic()
     try:
@@ -124,7 +122,7 @@ def _wait(
                 return
             if time.monotonic() - said_s >= _PROGRESS_S:
                 said_s += _PROGRESS_S
-                _say_progress(auditor.records, auditor.expected if show_total else None)
+                _say_progress(auditor.records, auditor.expected)
             time.sleep(0.05)
     except KeyboardInterrupt:
         return

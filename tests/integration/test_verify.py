@@ -1,6 +1,9 @@
 """The auditor on a broker and a registry: what is injected into the topics comes out of ``gateway verify``."""
 
+import _thread
+import contextlib
 import json
+import threading
 import time
 
 import pytest
@@ -8,6 +11,7 @@ from typer.testing import CliRunner
 
 from core.errors import BrokerUnavailableError
 from infra.cli import app
+from infra.messaging.audit.record_decoding import PrefixDecoder
 from infra.messaging.audit.topic_auditor import TopicAuditor
 from infra.services.tcp_ports import free_port
 from infra.settings import GatewaySettings, KafkaSettings, RegistrySettings, Settings
@@ -168,6 +172,93 @@ def test_no_records_prove_nothing(gateway):
     done = gateway("verify", "--until-idle", 0.2)
     assert done.exit_code == 1
     assert "GATEWAY_PREFIX" in done.stderr
+
+
+@contextlib.contextmanager
+def streaming(feed, batch=20):
+    """A gateway at work: metrics that count records which are still on their way, over and over."""
+    stop, batches = threading.Event(), []
+
+    def produce():
+        while not stop.is_set():
+            first = len(batches) * batch + 1
+            feed.metrics([(7, "BTC-KRW", first, first + batch - 1)])
+            stop.wait(0.05)
+            feed.records("BTC-KRW", range(first, first + batch))
+            batches.append(first)
+
+    thread = threading.Thread(target=produce)
+    thread.start()
+    try:
+        deadline_s = time.monotonic() + 20
+        while len(batches) < 5:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
+        yield batches
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_while_records_stream_it_ends_at_the_ends_it_found_and_finds_nothing(gateway, feed, monkeypatch):
+    monkeypatch.setattr("infra.messaging.audit.topic_auditor._SETTLE_S", 1.0)
+    with streaming(feed) as batches:
+        for _ in range(3):
+            before = len(batches) * 20
+            done = gateway("verify", "--json")
+            assert done.exit_code == 0, done.output
+            report = json.loads(done.stdout)
+            assert report["complete"]
+            assert before <= report["totals"]["records"] <= (len(batches) + 1) * 20
+            assert report["totals"]["lost"] == 0
+            assert report["totals"]["minutes_checked"] == 1
+    feed.records("BTC-KRW", [10**6])
+    assert gateway("verify").exit_code == 1
+
+
+@pytest.fixture
+def slow_reading(monkeypatch):
+    """A backlog without having to make a large one: every record takes a while to decode."""
+    decode = PrefixDecoder.decode
+
+    def decode_slowly(self, value):
+        time.sleep(0.002)
+        return decode(self, value)
+
+    monkeypatch.setattr(PrefixDecoder, "decode", decode_slowly)
+    monkeypatch.setattr("infra.messaging.audit.topic_auditor._BATCH", 20)
+    monkeypatch.setattr("infra.commandline.verify._BROKEN_OFF_S", 0.3)
+    monkeypatch.setattr("infra.commandline.verify._PROGRESS_S", 0.2)
+
+
+@pytest.mark.usefixtures("slow_reading")
+def test_seconds_on_a_backlog_report_what_was_read(gateway, feed):
+    feed.records("BTC-KRW", range(1, 3001))
+    feed.metrics([(7, "BTC-KRW", 1, 3000)])
+    begin_s = time.monotonic()
+    done = gateway("verify", "--seconds", 1)
+    assert time.monotonic() - begin_s < 5
+    assert done.exit_code == 0, done.output
+    assert "incomplete" in done.stdout
+    assert "records; Ctrl-C reports now" in done.stderr
+    report = json.loads(gateway("verify", "--seconds", 1, "--json").stdout)
+    assert 0 < report["totals"]["records"] < 3000
+    assert (report["complete"], report["totals"]["lost"], report["mismatches"]) == (False, 0, [])
+
+
+@pytest.mark.usefixtures("slow_reading")
+def test_ctrl_c_on_a_backlog_reports_what_was_read(gateway, feed):
+    feed.records("BTC-KRW", [n for n in range(1, 3001) if n != 5])
+    feed.metrics([(7, "BTC-KRW", 1, 3000)])
+    interrupt = threading.Timer(1.5, _thread.interrupt_main)
+    interrupt.start()
+    done = gateway("verify", "--json")
+    interrupt.join()
+    assert done.exit_code == 1, done.output
+    assert "of about 2,999 records; Ctrl-C reports now" in done.stderr
+    report = json.loads(done.stdout)
+    assert 5 < report["totals"]["records"] < 2999
+    assert (report["complete"], report["totals"]["lost"]) == (False, 1)
 
 
 @pytest.mark.parametrize(

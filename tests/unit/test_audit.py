@@ -302,6 +302,50 @@ def test_a_connection_nobody_read_is_a_fault_only_after_a_pause():
     assert not compared(log, [1, 2], [10, 20], exact=True)[0].ok
 
 
+def test_records_newer_than_a_running_sources_log_were_not_invented():
+    late = SourceLog(sent([10, 20, 30]))
+    report, track = compared(late, [1, 2, 3, 4, 5], [10, 20, 30, 40, 50], exact=False)
+    assert report.ok
+    assert (track.matched, track.lost, track.invented, track.unlogged) == (3, 0, 0, 2)
+    report, track = compared(late, [1, 2, 3, 4, 5], [10, 20, 30, 40, 50], exact=True)
+    assert not report.ok
+    assert (track.invented, track.unlogged) == (2, 0)
+
+
+def test_behind_a_late_log_an_older_record_is_still_invented():
+    report, track = compared(SourceLog(sent([10, 20, 30])), [1, 2, 3, 4, 5], [10, 20, 30, 40, 15], exact=False)
+    assert not report.ok
+    assert (track.invented_first, track.unlogged) == ([15], 1)
+
+
+def test_a_frame_lost_at_the_end_of_a_late_log_is_lost():
+    report, track = compared(SourceLog(sent([10, 20, 30])), [1, 2, 3], [10, 20, 40], exact=False)
+    assert not report.ok
+    assert (track.lost, track.unlogged, track.unread_tail) == (1, 1, 0)
+
+
+def test_a_symbol_the_late_log_does_not_name_yet_was_not_invented():
+    log = SourceLog(sent([10, 20], symbol="ETH-KRW"))
+    assert compared(log, [1, 2], [30, 40], exact=False)[0].ok
+    assert not compared(log, [1, 2], [5, 15], exact=False)[0].ok
+    assert not compared(log, [1, 2], [30, 40], exact=True)[0].ok
+
+
+def test_of_an_incomplete_reading_the_metrics_judge_nothing_behind_the_last_record():
+    auditor = Auditor()
+    put(auditor, [1, 2, 4, 5])
+    auditor.metrics(metrics([(7, 1, 2), (7, 4, 9)], shed=[(7, 3, 3)]))
+    auditor.metrics(metrics([(8, 1, 5)]))
+    assert auditor.report().totals.lost == 9
+    report = auditor.report(complete=False)
+    assert report.ok
+    assert not report.complete
+    assert (report.mismatches, report.totals.lost, report.totals.shed) == ([], 0, 1)
+    assert only_track(report).tail is Tail.OPEN
+    put(auditor, [7])
+    assert auditor.report(complete=False).totals.lost == 1
+
+
 def test_two_sessions_that_carry_the_same_updates_each_have_their_connection():
     log = SourceLog([*sent([10, 20, 30]), *sent([20, 30, 40], connection="c2")])
     auditor = Auditor(keep_exchange_times=True)

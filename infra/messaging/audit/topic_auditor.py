@@ -71,7 +71,7 @@ class TopicAuditor:
         self._stopping = threading.Event()
         self._drain_s = 0.0
         self._partial = False
-        self._ahead: int | None = None
+        self._expected: int | None = None
         self.complete = True
         self._last_message_s = 0.0
         self._taking = False
@@ -85,8 +85,8 @@ class TopicAuditor:
 
     @property
     def expected(self) -> int | None:
-        """About how many records stood before the ends when it started (offsets); None while not known."""
-        return self._ahead
+        """About how many records stand before the ends it reads to; None while it does not know any."""
+        return self._expected
 
     @property
     def absent(self) -> list[str]:
@@ -153,7 +153,6 @@ class TopicAuditor:
             if self._to_present_ends:
                 self.complete = self._read_to_present_ends()
             else:
-                self._ahead = self._reader.left(self._reader.ends(), list(self._request_types))
                 while not self._stopping.is_set():
                     self._read(0.1)
                 self.complete = self._drain(time.monotonic() + self._drain_s)
@@ -175,7 +174,7 @@ class TopicAuditor:
         metrics, records = [self._metrics_topic], list(self._request_types)
         counted = self._reader.ends()
         self._reader.limit(metrics, counted)
-        self._ahead = self._reader.left(counted, records)
+        self._expected = self._reader.left(counted, records)
         settled_s = time.monotonic() + _SETTLE_S
         while time.monotonic() < settled_s and not self._stopping.is_set():
             self._read(0.1)

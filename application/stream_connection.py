@@ -284,6 +284,8 @@ class StreamConnection:
         """Open the WebSocket; None when the end came first."""
         opening = self._connector.connect(self._url, self, max_frame_bytes=self._profile.limits.max_frame_bytes)
         self._connecting = asyncio.ensure_future(opening)
+        # An attempt that is cut off may still fail afterwards, and nobody asks it why.
+        self._connecting.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             return await self._connecting
         except asyncio.CancelledError:

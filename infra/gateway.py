@@ -106,6 +106,8 @@ class Gateway:
         if orchestrator is not None and self._started:
             caught_up = orchestrator.partitions and orchestrator.ready
             parts["streams"] = "ready" if caught_up else "waiting for the consumer group"
+        if self._started and self.breaker_state not in ("closed", "–"):
+            parts["producers"] = f"not ready: the circuit breaker is {self.breaker_state}"
         if self._redis is not None:
             parts["redis"] = "optional, ready" if self._redis.available else "optional, away"
         return parts
@@ -226,9 +228,12 @@ class Gateway:
         reporter = await container.application.reporter()
         await step("outcomes", outcomes.drained(max(0.2, deadline_s - loop.time())))
         await step("errors", reporter.drained(max(0.2, deadline_s - loop.time())))
-        if isinstance(inner, KafkaProducer):
-            # What it still holds has had its time; the lifecycle would wait for it once more.
-            await inner.stop(max(0.2, deadline_s - loop.time()))
+        # What they still hold has had its time; the lifecycle would wait for it once more.
+        control_producer = await container.messaging.control_producer()
+        control_core = getattr(getattr(control_producer, "inner", None), "core", None)
+        for client in (inner, control_core):
+            if isinstance(client, KafkaProducer):
+                await client.stop(max(0.2, deadline_s - loop.time()))
 
 
 def _describe(stream: Stream) -> dict[str, Any]:

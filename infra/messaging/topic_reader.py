@@ -15,7 +15,7 @@ from infra.settings import KafkaSettings
 Place = tuple[str, int]
 """Topic and partition."""
 
-FIRST_ANSWER_S = 4.0
+FIRST_ANSWER_S = 3.0
 """How long someone at the shell waits for the first answer of a broker."""
 
 _LOOK_S = 0.5

@@ -2,6 +2,7 @@
 
 import _thread
 import contextlib
+import itertools
 import json
 import threading
 import time
@@ -218,10 +219,14 @@ def test_while_records_stream_it_ends_at_the_ends_it_found_and_finds_nothing(gat
 
 @pytest.fixture
 def slow_reading(monkeypatch):
-    """A backlog without having to make a large one: every record takes a while to decode."""
-    decode = PrefixDecoder.decode
+    """A backlog without having to make a large one: every record takes a while to decode.
+
+    Answers with what to call before the nth record.
+    """
+    decode, numbers, calls = PrefixDecoder.decode, itertools.count(), {}
 
     def decode_slowly(self, value):
+        calls.get(next(numbers), int)()
         time.sleep(0.002)
         return decode(self, value)
 
@@ -229,6 +234,7 @@ def slow_reading(monkeypatch):
     monkeypatch.setattr("infra.messaging.audit.topic_auditor._BATCH", 20)
     monkeypatch.setattr("infra.commandline.verify._BROKEN_OFF_S", 0.3)
     monkeypatch.setattr("infra.commandline.verify._PROGRESS_S", 0.2)
+    return calls
 
 
 @pytest.mark.usefixtures("slow_reading")
@@ -246,14 +252,11 @@ def test_seconds_on_a_backlog_report_what_was_read(gateway, feed):
     assert (report["complete"], report["totals"]["lost"], report["mismatches"]) == (False, 0, [])
 
 
-@pytest.mark.usefixtures("slow_reading")
-def test_ctrl_c_on_a_backlog_reports_what_was_read(gateway, feed):
+def test_ctrl_c_on_a_backlog_reports_what_was_read(gateway, feed, slow_reading):
     feed.records("BTC-KRW", [n for n in range(1, 3001) if n != 5])
     feed.metrics([(7, "BTC-KRW", 1, 3000)])
-    interrupt = threading.Timer(1.5, _thread.interrupt_main)
-    interrupt.start()
+    slow_reading[500] = _thread.interrupt_main
     done = gateway("verify", "--json")
-    interrupt.join()
     assert done.exit_code == 1, done.output
     assert "of about 2,999 records; Ctrl-C reports now" in done.stderr
     report = json.loads(done.stdout)

@@ -233,6 +233,9 @@ class StreamConnection:
             except ExchangeError as exc:
                 await self._respect(exc)
                 self._begin_outage(exc)
+            except Exception as exc:  # noqa: BLE001 - a defect must not leave a stream silent for good
+                _log.exception("connection failed unexpectedly", scope=self._scope.key)
+                self._begin_outage(ExchangeError(f"{type(exc).__name__}: {exc}"))
             if self._ending:
                 break
             if self._clock.monotonic_s() - started_s > 60:

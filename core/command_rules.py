@@ -1,12 +1,13 @@
 """What a well-formed command must also satisfy: a served exchange, its region, its symbols, an allowed URL."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from core.commands import CommandDTO, ConnectionTargetDTO, DisconnectCommandDTO
 from core.errors import CommandError, ErrorCode
 from core.exchanges.base import ExchangeProfile
-from core.identity import ConnectionScopeDomain, Exchange, RequestType
+from core.identity import ConnectionScopeDomain, Exchange, RequestType, Symbol
 from core.projection import RECORD_OF
 from core.streams import (
     EndFact,
@@ -23,6 +24,8 @@ from core.streams import (
 Profiles = Mapping[Exchange, ExchangeProfile]
 
 _MAX_NAMED = 10
+_NOT_IN_URLS = re.compile(r"[\x00-\x20\x7f\\#]")
+"""Python's parser drops or passes over some of these; a WebSocket URL has none (RFC 6455, section 3)."""
 
 
 def resolve_scope(target: ConnectionTargetDTO, profiles: Profiles) -> ConnectionScopeDomain:
@@ -77,11 +80,14 @@ def check_url(url: str, profile: ExchangeProfile, allowed: Sequence[str]) -> str
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
+        readable = not _NOT_IN_URLS.search(url)
     except ValueError:
-        host, port, parts = "", None, urlsplit("")
+        host, port, parts, readable = "", None, urlsplit(""), False
     extra = {host, f"{host}:{port}"} & set(allowed)
     own = host in profile.allowed_hosts
-    if parts.scheme in ("wss", "ws") and host and (extra or (own and parts.scheme == "wss")):
+    if not readable:
+        reason = "it cannot be read as a WebSocket URL (a space, a fragment, a port that is none?)"
+    elif parts.scheme in ("wss", "ws") and host and (extra or (own and parts.scheme == "wss")):
         if parts.username is None and parts.password is None:
             return url
         reason = "it carries user information"
@@ -159,6 +165,24 @@ def resolve_disconnect(
     if command.symbols is None:
         return scope, None
     return scope, resolve_symbols(command.symbols, profiles[Exchange(scope.exchange)])
+
+
+def check_fact(fact: Fact, profiles: Profiles, allowed_hosts: Callable[[str], Sequence[str]]) -> None:
+    """Raise ``CommandError`` or ``ValueError`` for a fact that no command of ours could have written."""
+    scope = fact.scope
+    target = ConnectionTargetDTO(exchange=scope.exchange, region=scope.region, request_type=scope.request_type)
+    profile = profiles[Exchange(resolve_scope(target, profiles).exchange)]
+    if scope.symbol is not None and str(Symbol.parse(scope.symbol)) != scope.symbol:
+        raise ValueError(f"{scope.symbol!r} is not a canonical symbol")
+    match fact:
+        case SubscribeFact(_, subscription):
+            if subscription.symbol != scope.symbol:
+                raise ValueError(f"the value is about {subscription.symbol!r}, the key about {scope.symbol!r}")
+            check_projection(subscription.projection or (), scope.request_type)
+        case SettingsFact(_, settings) if settings.url is not None:
+            check_url(settings.url, profile, allowed_hosts(scope.exchange))
+        case _:
+            pass
 
 
 def connect_facts(context: StreamContextDomain, *, ticket_id: str, now_ms: int) -> list[Fact]:

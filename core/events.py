@@ -93,7 +93,7 @@ def _clean(text: str) -> str:
 
 
 def _clean_target(target: Mapping[str, str] | None) -> dict[str, str] | None:
-    return {k: clipped(v, 256) for k, v in target.items()} if target else None
+    return {k: clipped(without_secrets(v), 256) for k, v in target.items()} if target else None
 
 
 def target_of(scope: ConnectionScopeDomain) -> dict[str, str]:

@@ -47,8 +47,8 @@ class KafkaSettings(_Section):
     ssl_key_location: str | None = None
     ssl_key_password: SecretStr | None = None
     group_protocol: Literal["classic", "consumer"] = "classic"
-    session_timeout_ms: int = Field(default=10_000, ge=1_000)
-    transaction_timeout_ms: int = Field(default=10_000, ge=1_000)
+    session_timeout_ms: int = Field(default=10_000, ge=1_000, le=3_600_000)
+    transaction_timeout_ms: int = Field(default=10_000, ge=1_000, le=900_000)
     queue_max_messages: int = Field(default=200_000, ge=100)
     """How many records a producer holds at most while the broker does not answer."""
     queue_max_kbytes: int = Field(default=128 * 1024, ge=1024)

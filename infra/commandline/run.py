@@ -9,6 +9,7 @@ import orjson
 import typer
 from dependency_injector import providers
 
+from core.events import masked
 from infra.commandline.console import EnvFile, errors_in_one_line
 from infra.container import ApplicationContainer
 from infra.gateway import Gateway
@@ -46,7 +47,7 @@ def effective(settings: Settings) -> dict[str, Any]:
     for section in (settings.kafka, settings.registry, settings.redis, settings.breaker, settings.gateway):
         prefix = str(section.model_config.get("env_prefix", ""))
         for name, value in section.model_dump(mode="json").items():
-            shown[f"{prefix}{name}".upper()] = value
+            shown[f"{prefix}{name}".upper()] = masked(value)
     return shown
 
 

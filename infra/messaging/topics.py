@@ -118,7 +118,11 @@ class TopicAdmin:
         return missing + self._contradictions(admin, table, existing)
 
     def _client(self) -> AdminClient:
-        return AdminClient({**self._settings.kafka.client_config(), "log_level": 0})
+        try:
+            return AdminClient({**self._settings.kafka.client_config(), "log_level": 0})
+        except (KafkaException, ValueError) as exc:
+            said = exc.args[0].str() if isinstance(exc, KafkaException) else str(exc)
+            raise SettingsError(f"the KAFKA_… settings do not hold: {said}") from exc
 
     def _existing(self, admin: AdminClient) -> dict[str, int]:
         try:

@@ -10,6 +10,9 @@ from typing import Any, Protocol
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
+from core.command_rules import check_fact
+from core.errors import CommandError
+from core.exchanges.table import PROFILES
 from core.partitioning import partition_of
 from core.streams import Fact, fact_from_message, scope_of_key
 from infra.messaging.connect.consumer_thread import ConsumerThread
@@ -54,6 +57,7 @@ class DesiredStateConsumer:
         self._topic = settings.gateway.topic(STREAMS)
         self._owner = owner
         self._topics = topics
+        self._allowed_hosts = settings.gateway.url_allow_list
         self._assigned: set[int] = set()
         self._thread = ConsumerThread(
             self._config(settings),
@@ -150,9 +154,10 @@ class DesiredStateConsumer:
             fact = fact_from_message(text, value, headers)
             if fact is None:
                 return
+            check_fact(fact, PROFILES, lambda _exchange: self._allowed_hosts)
             belongs = partition_of(scope_of_key(text).key, self._topics.streams_partitions)
-        except (ValueError, AssertionError) as exc:
-            _log.error("fact ignored", partition=partition, offset=offset, reason=str(exc))
+        except (ValueError, AssertionError, CommandError) as exc:
+            _log.error("fact ignored", key=str(key), partition=partition, offset=offset, reason=str(exc))
             return
         if belongs != partition:
             _log.error(

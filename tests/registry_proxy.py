@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import threading
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
@@ -102,19 +104,45 @@ class LoopLag:
     worst_s = 0.0
 
 
+class _Sleeper(threading.Thread):
+    """Sleeps for 5 ms again and again, and notes how late it woke up."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.stopping = threading.Event()
+        self._woke: deque[tuple[float, float]] = deque(maxlen=400)
+
+    def run(self) -> None:
+        while not self.stopping.is_set():
+            before = time.perf_counter()
+            time.sleep(0.005)
+            now = time.perf_counter()
+            self._woke.append((now, now - before - 0.005))
+
+    def late_since(self, since_s: float) -> float:
+        return max((late for woke_s, late in list(self._woke) if woke_s >= since_s), default=0.0)
+
+
 @contextlib.asynccontextmanager
 async def loop_lag() -> AsyncIterator[LoopLag]:
-    """Watch the running loop by a timer of 5 ms."""
+    """Watch the running loop by a timer of 5 ms.
+
+    A thread that does nothing but sleep tells how late the machine itself is; that is not the loop's lag.
+    """
     lag = LoopLag()
+    machine = _Sleeper()
+    machine.start()
 
     async def watch() -> None:
         while True:
             before = time.perf_counter()
             await asyncio.sleep(0.005)
-            lag.worst_s = max(lag.worst_s, time.perf_counter() - before - 0.005)
+            late_s = time.perf_counter() - before - 0.005
+            lag.worst_s = max(lag.worst_s, late_s - machine.late_since(before))
 
     task = asyncio.create_task(watch())
     try:
         yield lag
     finally:
         task.cancel()
+        machine.stopping.set()

@@ -124,13 +124,15 @@ class TopicReader:
         """How many offsets of ``topics`` are still to be read before ``ends``."""
         return sum(max(0, end - self._next.get(place, 0)) for place, end in ends.items() if place[0] in topics)
 
-    def ends(self, timeout_s: float = 5.0) -> dict[Place, int]:
+    def ends(self, timeout_s: float = 10.0) -> dict[Place, int]:
         """Where each partition ends now, also of topics that appeared just before.
 
         Raises ``BrokerUnavailableError``.
         """
-        if not self._look(timeout_s):
-            raise self._unavailable()
+        deadline_s = time.monotonic() + timeout_s
+        while not self._look(max(0.1, min(2.0, deadline_s - time.monotonic()))):
+            if time.monotonic() >= deadline_s:
+                raise self._unavailable()
         try:
             return {
                 place: self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=timeout_s)[1]

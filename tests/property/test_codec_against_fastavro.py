@@ -163,7 +163,7 @@ def schemas_with_values(draw, depth=3, counter=None):
         scale = draw(st.integers(0, 20))
         precision = draw(st.integers(max(scale, 1), 40))
         top = Decimal(10**precision - 1).scaleb(-scale, Context(prec=60))
-        decimals = st.decimals(min_value=-top, max_value=top, places=scale)
+        decimals = st.decimals(min_value=top.copy_negate(), max_value=top, places=scale)
         return {"type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale}, decimals
     if kind == "enum":
         symbols = [f"S{number}" for number in range(draw(st.integers(1, 5)))]

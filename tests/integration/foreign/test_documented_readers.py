@@ -18,7 +18,7 @@ from tests.integration.foreign.market import Market
 # The first test pays for the broker, the registry and the gateway's run.
 pytestmark = pytest.mark.timeout(240)
 
-_WITHIN_S = 40.0
+_WITHIN_S = 80.0
 _CONFLUENT, _BY_HAND = documented("python")
 _JAVA = documented("java")[0]
 

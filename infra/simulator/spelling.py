@@ -1,6 +1,7 @@
 """How pairs are quoted and taken apart, for exchanges without a rule of their own that would matter here."""
 
 import math
+from datetime import UTC, datetime
 from typing import Final
 
 from core.identity import Symbol
@@ -36,3 +37,15 @@ def joined_pair(joined: str) -> Symbol:
     upper = joined.upper()
     quote = next((q for q in _QUOTES if upper.endswith(q) and len(upper) > len(q)), "")
     return Symbol(upper.removesuffix(quote), quote)
+
+
+def iso_time(time_ms: int) -> str:
+    """Epoch milliseconds as ``2026-11-23T11:33:02.123000Z`` (RFC 3339)."""
+    whole_s, ms = divmod(time_ms, 1000)
+    return f"{datetime.fromtimestamp(whole_s, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03d}000Z"
+
+
+def iso_time_ms(text: str) -> int:
+    """Epoch milliseconds of such a time, whatever its precision; ``ValueError`` for any other text."""
+    moment = datetime.fromisoformat(text)
+    return int(moment.replace(microsecond=0).timestamp()) * 1000 + moment.microsecond // 1000

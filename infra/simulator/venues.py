@@ -5,6 +5,7 @@ from typing import Final
 from infra.simulator.binance import BinanceVenue
 from infra.simulator.bithumb import BithumbVenue
 from infra.simulator.bybit import BybitVenue
+from infra.simulator.coinbase import CoinbaseVenue
 from infra.simulator.coinone import CoinoneVenue
 from infra.simulator.huobi import HuobiVenue
 from infra.simulator.korbit import KorbitVenue
@@ -20,5 +21,6 @@ VENUES: Final[dict[str, type[Venue]]] = {
     "bybit": BybitVenue,
     "huobi": HuobiVenue,
     "okx": OkxVenue,
+    "coinbase": CoinbaseVenue,
     "upbit": UpbitVenue,
 }

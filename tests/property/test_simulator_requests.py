@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from infra.simulator.binance_requests import BinanceConversation, streams_of_path
 from infra.simulator.bithumb_requests import BithumbConversation
 from infra.simulator.bybit_requests import BybitConversation
+from infra.simulator.coinbase import CoinbaseVenue
+from infra.simulator.coinbase_requests import CoinbaseConversation
 from infra.simulator.coinone_requests import CoinoneConversation
 from infra.simulator.huobi_requests import HuobiConversation
 from infra.simulator.korbit_requests import KorbitConversation
@@ -23,7 +25,8 @@ WORDS = st.sampled_from(
      "btcusdt@trade", "btcusdt@depth@100ms", "@", "!", "combined", "SUBSCRIBE", "UNSUBSCRIBE",
      "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY", "\ud800", "", "TICKER", "ORDERBOOK", "KRW", "btc",
      "subscribe", "unsubscribe", "btc_krw", "PING", "SHORT", "ping", "tickers.BTCUSDT", "orderbook.50.BTCUSDT",
-     "tickers", "books", "BTC-USDT", "market.btcusdt.ticker", "market.btcusdt.mbp.150"]
+     "tickers", "books", "BTC-USDT", "market.btcusdt.ticker", "market.btcusdt.mbp.150",
+     "matches", "level2_batch", "heartbeat"]
 )  # fmt: skip
 KEYS = st.sampled_from(
     [
@@ -53,6 +56,9 @@ KEYS = st.sampled_from(
         "ping",
         "pong",
         "req_id",
+        "channels",
+        "name",
+        "product_ids",
     ]
 )
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | WORDS | st.text(max_size=8)
@@ -71,6 +77,9 @@ REQUESTS = (
     )
     | st.fixed_dictionaries({"method": WORDS, "params": st.lists(VALUES, max_size=3), "id": SCALARS})
     | st.fixed_dictionaries({"op": WORDS, "args": st.lists(VALUES, max_size=3), "req_id": SCALARS})
+    | st.fixed_dictionaries(
+        {"type": WORDS, "channels": st.lists(VALUES, max_size=3), "product_ids": st.lists(WORDS, max_size=3)}
+    )
     | st.dictionaries(KEYS, SCALARS, max_size=3)
     | VALUES
 )
@@ -90,13 +99,15 @@ def conversation(exchange: str) -> Conversation:
         return BybitConversation(frozenset({"BTCUSDT"}), "c")
     if exchange == "okx":
         return OkxConversation(frozenset({"BTC-USDT"}), "c")
+    if exchange == "coinbase":
+        return CoinbaseConversation(CoinbaseVenue(["BTC-USDT"], 1).markets)
     if exchange == "huobi":
         return HuobiConversation(frozenset({"btcusdt"}))
     return BinanceConversation({"BTCUSDT"}, True, [])
 
 
 @pytest.mark.parametrize(
-    "exchange", ["upbit", "binance", "bybit", "okx", "huobi", "bithumb", "coinone", "korbit"]
+    "exchange", ["upbit", "binance", "bybit", "okx", "huobi", "bithumb", "coinone", "korbit", "coinbase"]
 )
 @given(messages=st.lists(MESSAGES, max_size=6))
 @settings(max_examples=150, deadline=None)

@@ -5,6 +5,7 @@ is told of its facts in the order of the log, folds them, and runs exactly what 
 """
 
 import asyncio
+import itertools
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -116,17 +117,33 @@ class StreamOrchestrator:
 
     def fact(self, partition: int, offset: int, fact: Fact) -> None:
         """The next fact of a partition of ours."""
+        self.facts(partition, [(offset, fact)])
+
+    def facts(self, partition: int, facts: Sequence[tuple[int, Fact]]) -> None:
+        """The next facts of a partition of ours, in order, each with its offset.
+
+        Subscriptions of one stream that follow each other, as one command writes them, are taken as one: what a
+        fact costs does not grow with the stream.
+        """
         owned = self._owned.get(partition)
         if owned is None:
             return
-        scope = fact.scope.stream
-        fold = owned.folds.get(scope.key)
-        if fold is None:
-            fold = owned.folds[scope.key] = ScopeFold(scope)
-        before = fold.desired() if owned.caught_up else None
-        fold.apply(fact, offset)
-        if before is not None:
-            self._settle_live(fold, before, fact, offset)
+        runs = itertools.groupby(
+            facts, key=lambda entry: (entry[1].scope.stream.key, isinstance(entry[1], SubscribeFact))
+        )
+        for (key, are_subscriptions), run in runs:
+            batch = list(run)
+            fold = owned.folds.get(key)
+            if fold is None:
+                fold = owned.folds[key] = ScopeFold(batch[0][1].scope.stream)
+            if not owned.caught_up:
+                for offset, fact in batch:
+                    fold.apply(fact, offset)
+            elif are_subscriptions:
+                self._subscribe_live(fold, batch)
+            else:
+                for offset, fact in batch:
+                    self._settle_live(fold, fact, offset)
 
     def caught_up(self, partition: int) -> None:
         """All that the partition held when it was assigned has been told: run it."""
@@ -301,25 +318,34 @@ class StreamOrchestrator:
         self._outcomes.forget(self._give_up(partitions))
         await self._finish_ended()
 
-    def _settle_live(self, fold: ScopeFold, before: DesiredStream, fact: Fact, offset: int) -> None:
+    def _subscribe_live(self, fold: ScopeFold, batch: Sequence[tuple[int, Fact]]) -> None:
+        """Subscriptions came in on a running partition: run them, and acknowledge those that run already."""
+        for offset, fact in batch:
+            fold.apply(fact, offset)
+        scope, runs = fold.scope, fold.desired().symbols
+        symbols: dict[str, None] = {}
+        for offset, fact in batch:
+            if isinstance(fact, SubscribeFact) and fact.subscription.symbol in runs:
+                symbols[fact.subscription.symbol] = None
+                self._await_outcome(fact.scope, Wanted(fact.subscription, offset, True))
+        self._reconcile(fold, self._partition(scope))
+        self._succeed_live(scope, symbols)
+
+    def _settle_live(self, fold: ScopeFold, fact: Fact, offset: int) -> None:
         """A fact came in on a running partition: run what follows, and give the outcomes that are due."""
         scope = fold.scope
-        after = fold.desired()
+        before = fold.desired().symbols if isinstance(fact, StopFact) else {}
+        fold.apply(fact, offset)
         match fact:
-            case SubscribeFact(narrow, subscription):
-                symbol = subscription.symbol
-                wanted = after.symbols.get(symbol)
-                if wanted is not None:
-                    self._await_outcome(narrow, wanted)
-                self._reconcile(fold, self._partition(scope))
-                self._succeed_live(scope, (symbol,))
+            case OutcomeFact(_, outcome) if not outcome.refused:
+                pass  # it ends nothing
             case EndFact(narrow, ending):
                 self._supersede(narrow)
                 self._reconcile(fold, self._partition(scope))
                 if ending is not None:
                     self._end_succeeded(fold, Ended(narrow.symbol, ending, offset))
             case StopFact(_, ending):
-                for symbol in before.symbols:
+                for symbol in before:
                     self._supersede(scope.with_symbol(symbol))
                 self._reconcile(fold, self._partition(scope))
                 self._settle_ended(fold)

@@ -4,6 +4,7 @@ No offset is committed; every assignment begins at the beginning. The end of a p
 librdkafka's ``_PARTITION_EOF`` event. Assignment is incremental (cooperative): what stays is not touched.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -19,6 +20,9 @@ from infra.messaging.connect.consumer_thread import ConsumerThread
 from infra.messaging.topics import STREAMS, Topics
 from infra.settings import Settings
 
+_AT_ONCE = 500
+"""Facts taken without yielding to the loop."""
+
 _log = structlog.get_logger("desired_state")
 
 
@@ -29,8 +33,8 @@ class Owner(Protocol):
         """A partition is ours; its facts follow."""
         ...
 
-    def fact(self, partition: int, offset: int, fact: Fact) -> None:
-        """The next fact."""
+    def facts(self, partition: int, facts: Sequence[tuple[int, Fact]]) -> None:
+        """The next facts with their offsets, in order."""
         ...
 
     def caught_up(self, partition: int) -> None:
@@ -134,16 +138,26 @@ class DesiredStateConsumer:
         await self._owner.group_answers(self._assigned)
 
     async def _handle(self, batch: Sequence[Message]) -> None:
+        for start in range(0, len(batch), _AT_ONCE):
+            self._take(batch[start : start + _AT_ONCE])
+            await asyncio.sleep(0)
+
+    def _take(self, batch: Sequence[Message]) -> None:
+        facts: dict[int, list[tuple[int, Fact]]] = {}
         for message in batch:
             partition = message.partition() or 0
             error = message.error()
-            if error is not None:
-                if error.code() == KafkaError._PARTITION_EOF:
-                    self._owner.caught_up(partition)
-                continue
-            self._read(message, partition)
+            if error is None:
+                fact = self._read(message, partition)
+                if fact is not None:
+                    facts.setdefault(partition, []).append((message.offset() or 0, fact))
+            elif error.code() == KafkaError._PARTITION_EOF:
+                self._owner.facts(partition, facts.pop(partition, []))
+                self._owner.caught_up(partition)
+        for partition, of_partition in facts.items():
+            self._owner.facts(partition, of_partition)
 
-    def _read(self, message: Message, partition: int) -> None:
+    def _read(self, message: Message, partition: int) -> Fact | None:
         """One fact; one that cannot be read, or stands in a wrong partition, is reported and passed over."""
         key: Any = message.key()
         value: Any = message.value()
@@ -153,12 +167,12 @@ class DesiredStateConsumer:
             headers = {k: (v or b"").decode() for k, v in _headers(message)}
             fact = fact_from_message(text, value, headers)
             if fact is None:
-                return
+                return None
             check_fact(fact, PROFILES, lambda _exchange: self._allowed_hosts)
             belongs = partition_of(scope_of_key(text).key, self._topics.streams_partitions)
         except (ValueError, AssertionError, CommandError) as exc:
             _log.error("fact ignored", key=str(key), partition=partition, offset=offset, reason=str(exc))
-            return
+            return None
         if belongs != partition:
             _log.error(
                 "fact ignored: it stands in a partition where it does not belong",
@@ -167,8 +181,8 @@ class DesiredStateConsumer:
                 belongs=belongs,
                 offset=offset,
             )
-            return
-        self._owner.fact(partition, offset, fact)
+            return None
+        return fact
 
 
 def _headers(message: Message) -> list[tuple[str, Any]]:

@@ -1,7 +1,8 @@
 """Kraken's public channels, v2, from the exchange's side: its spot markets and the frames they make.
 
-Written from https://docs.kraken.com/api/docs/websocket-v2 (ticker, trade, book) and
-https://docs.kraken.com/api/docs/guides/spot-ws-book-v2 (read 2026-11); the conversation stands in
+Written from https://docs.kraken.com/exchange/api-reference/spot-websocket-v2 (ticker, trade) and
+https://docs.kraken.com/api/docs/guides/spot-ws-book-v2 (excerpts read 2026-11, frame fields otherwise as
+commonly known); the conversation stands in
 ``kraken_requests.py``. Everything comes in text frames; prices and quantities are JSON numbers that carry
 all their decimals, as the checksum is made of those.
 

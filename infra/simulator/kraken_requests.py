@@ -1,7 +1,8 @@
 """Kraken's side of one connection to the public channels, v2: requests in, answers out.
 
-Written from https://docs.kraken.com/api/docs/websocket-v2 (ticker, trade, book, ping, heartbeat, status; read
-2026-11): each symbol of a request is answered by itself. The connection begins with a ``status``; after the
+Written from https://docs.kraken.com/exchange/api-reference/spot-websocket-v2 (ticker, trade; excerpts read
+2026-11). Ping, heartbeat, status and the words of the refusals are as commonly known, not read there.
+Each symbol of a request is answered by itself. The connection begins with a ``status``; after the
 first subscription a ``heartbeat`` follows about every second. A connection on which the client says nothing for
 a minute and gets no data either is ended.
 """

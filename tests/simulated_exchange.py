@@ -19,6 +19,7 @@ SYMBOLS = {
     "okx": ["BTC-USDT", "ETH-USDT", "1INCH-USDT"],
     "huobi": ["BTC-USDT", "ETH-USDT", "1INCH-USDT"],
     "coinbase": ["BTC-USD", "ETH-USD", "1INCH-USD"],
+    "kraken": ["BTC-USD", "ETH-USD", "1INCH-USD"],
     "bithumb": ["BTC-KRW", "ETH-KRW", "XRP-KRW"],
     "coinone": ["BTC-KRW", "ETH-KRW", "XRP-KRW"],
     "korbit": ["BTC-KRW", "ETH-KRW", "XRP-KRW"],

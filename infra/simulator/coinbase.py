@@ -1,7 +1,8 @@
 """Coinbase Exchange's public feed from the exchange's side: its markets and the frames they make.
 
-Written from https://docs.cdp.coinbase.com/exchange/websocket-feed (overview, channels, read 2026-11): the
-channels ``ticker``, ``matches`` and ``level2_batch``; the conversation stands in ``coinbase_requests.py``.
+Written from https://docs.cdp.coinbase.com/exchange/websocket-feed (overview, channels; excerpts
+read 2026-11, frame fields otherwise as commonly known): the channels
+``ticker``, ``matches`` and ``level2_batch``; the conversation stands in ``coinbase_requests.py``.
 Everything comes in text frames.
 
 Times a record is matched by (``exchange_ts_ms``): ``time``, RFC 3339 with microseconds. The documentation's

@@ -1,6 +1,7 @@
 """Coinbase Exchange's side of one connection: requests in, answers out.
 
-Written from https://docs.cdp.coinbase.com/exchange/websocket-feed (overview, channels, read 2026-11):
+Written from https://docs.cdp.coinbase.com/exchange/websocket-feed (overview, channels; excerpts
+read 2026-11). Of the refusals only the one of an unknown product is documented word for word:
 ``subscribe`` and ``unsubscribe`` name channels as text, for the products of the request, or as objects with
 products of their own; either is answered with all that is subscribed now. A request with an unknown channel or
 product is refused as a whole. Without a subscription in 5 seconds the connection is ended. The channel

@@ -9,6 +9,7 @@ from infra.simulator.coinbase import CoinbaseVenue
 from infra.simulator.coinone import CoinoneVenue
 from infra.simulator.huobi import HuobiVenue
 from infra.simulator.korbit import KorbitVenue
+from infra.simulator.kraken import KrakenVenue
 from infra.simulator.okx import OkxVenue
 from infra.simulator.upbit import UpbitVenue
 from infra.simulator.venue import Venue
@@ -22,5 +23,6 @@ VENUES: Final[dict[str, type[Venue]]] = {
     "huobi": HuobiVenue,
     "okx": OkxVenue,
     "coinbase": CoinbaseVenue,
+    "kraken": KrakenVenue,
     "upbit": UpbitVenue,
 }

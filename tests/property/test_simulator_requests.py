@@ -15,6 +15,7 @@ from infra.simulator.coinbase_requests import CoinbaseConversation
 from infra.simulator.coinone_requests import CoinoneConversation
 from infra.simulator.huobi_requests import HuobiConversation
 from infra.simulator.korbit_requests import KorbitConversation
+from infra.simulator.kraken_requests import KrakenConversation
 from infra.simulator.okx_requests import OkxConversation
 from infra.simulator.upbit_requests import UpbitConversation
 from infra.simulator.venue import Answer, Close, Conversation, Snapshot
@@ -26,7 +27,7 @@ WORDS = st.sampled_from(
      "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY", "\ud800", "", "TICKER", "ORDERBOOK", "KRW", "btc",
      "subscribe", "unsubscribe", "btc_krw", "PING", "SHORT", "ping", "tickers.BTCUSDT", "orderbook.50.BTCUSDT",
      "tickers", "books", "BTC-USDT", "market.btcusdt.ticker", "market.btcusdt.mbp.150",
-     "matches", "level2_batch", "heartbeat"]
+     "matches", "level2_batch", "heartbeat", "book"]
 )  # fmt: skip
 KEYS = st.sampled_from(
     [
@@ -59,6 +60,9 @@ KEYS = st.sampled_from(
         "channels",
         "name",
         "product_ids",
+        "symbol",
+        "depth",
+        "snapshot",
     ]
 )
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | WORDS | st.text(max_size=8)
@@ -76,6 +80,15 @@ REQUESTS = (
         }
     )
     | st.fixed_dictionaries({"method": WORDS, "params": st.lists(VALUES, max_size=3), "id": SCALARS})
+    | st.fixed_dictionaries(
+        {
+            "method": WORDS,
+            "params": st.fixed_dictionaries(
+                {"channel": WORDS, "symbol": st.lists(WORDS, max_size=3)}, optional={"depth": SCALARS}
+            ),
+            "req_id": SCALARS,
+        }
+    )
     | st.fixed_dictionaries({"op": WORDS, "args": st.lists(VALUES, max_size=3), "req_id": SCALARS})
     | st.fixed_dictionaries(
         {"type": WORDS, "channels": st.lists(VALUES, max_size=3), "product_ids": st.lists(WORDS, max_size=3)}
@@ -101,13 +114,16 @@ def conversation(exchange: str) -> Conversation:
         return OkxConversation(frozenset({"BTC-USDT"}), "c")
     if exchange == "coinbase":
         return CoinbaseConversation(CoinbaseVenue(["BTC-USDT"], 1).markets)
+    if exchange == "kraken":
+        return KrakenConversation(frozenset({"BTC-USDT"}), 1)
     if exchange == "huobi":
         return HuobiConversation(frozenset({"btcusdt"}))
     return BinanceConversation({"BTCUSDT"}, True, [])
 
 
 @pytest.mark.parametrize(
-    "exchange", ["upbit", "binance", "bybit", "okx", "huobi", "bithumb", "coinone", "korbit", "coinbase"]
+    "exchange",
+    ["upbit", "binance", "bybit", "okx", "huobi", "bithumb", "coinone", "korbit", "coinbase", "kraken"],
 )
 @given(messages=st.lists(MESSAGES, max_size=6))
 @settings(max_examples=150, deadline=None)

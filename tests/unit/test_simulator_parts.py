@@ -26,6 +26,7 @@ CHANNELS = {
     "bybit": ("tickers", "publicTrade", "orderbook.50"),
     "okx": ("tickers", "trades", "books"),
     "huobi": ("ticker", "trade.detail", "mbp.150"),
+    "kraken": ("ticker", "trade", "book.25"),
     "coinbase": ("ticker", "matches", "level2_batch"),
 }
 

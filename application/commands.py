@@ -18,7 +18,7 @@ from core.command_rules import (
 )
 from core.commands import CommandDTO, ConnectionTargetDTO, DisconnectCommandDTO
 from core.errors import CommandError, GatewayError
-from core.events import dlq_event, error_event, target_of, ticket_id_of
+from core.events import clean_text, dlq_event, error_event, target_of, ticket_id_of
 from core.identity import ConnectionScopeDomain
 from core.streams import Ending, Fact, StreamContextDomain
 
@@ -162,7 +162,7 @@ def refuse(message: ControlMessage, error: GatewayError, rules: CommandRules) ->
             ),
             Event(
                 DLQ_TOPIC,
-                None if message.key is None else message.key.decode("utf-8", "replace"),
+                None if message.key is None else clean_text(message.key.decode("utf-8", "replace")),
                 dlq_event(
                     error.message,
                     message.value,

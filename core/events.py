@@ -26,7 +26,8 @@ MAX_ITEMS: Final = 100
 _SECRET_NAME = r"(?:pass(?:word|wd|phrase)|secret|token|api[_-]?key|private[_-]?key|authorization|credential)s?"
 _SECRET_KEY = re.compile(_SECRET_NAME, re.I)
 # A scheme has a bounded length here, so that a long text without one costs one pass.
-_URL = re.compile(r"\b[a-z][a-z0-9+.-]{0,20}://\S+", re.I)
+# One URL of a list ends where a comma and the next one's scheme follow.
+_URL = re.compile(r"\b[a-z][a-z0-9+.-]{0,20}://(?:(?!,[a-z][a-z0-9+.-]{0,20}://)\S)+", re.I)
 _SECRET_PAIR = re.compile(
     rf"""({_SECRET_NAME}\\*["']?\s{{0,8}}[=:]\s{{0,8}})"""
     r"""(?:(?:bearer|basic)\s+)?(?:\\*"[^"]*"|\\*'[^']*'|[^\s&,;"'}\]]+)""",
@@ -93,7 +94,12 @@ def _clean(text: str) -> str:
 
 
 def _clean_target(target: Mapping[str, str] | None) -> dict[str, str] | None:
-    return {k: clipped(without_secrets(v), 256) for k, v in target.items()} if target else None
+    return {k: clean_text(v) for k, v in target.items()} if target else None
+
+
+def clean_text(text: str) -> str:
+    """A short text that a user gave, as part of a key or a target: without secrets, then cut."""
+    return clipped(without_secrets(text), 256)
 
 
 def target_of(scope: ConnectionScopeDomain) -> dict[str, str]:
@@ -128,8 +134,8 @@ def error_event(
         "target": _clean_target(target),
         "meta": {
             "schema_version": SCHEMA_VERSION,
-            "correlation_id": clipped(correlation_id, 256) if correlation_id else None,
-            "observed_key": observed_key,
+            "correlation_id": clean_text(correlation_id) if correlation_id else None,
+            "observed_key": clean_text(observed_key) if observed_key else None,
             "raw_context": masked(raw_context) if raw_context else None,
         },
         "error": {
@@ -193,7 +199,7 @@ def dlq_event(
         "target": _clean_target(target),
         "meta": {
             "schema_version": SCHEMA_VERSION,
-            "correlation_id": clipped(correlation_id, 256) if correlation_id else None,
+            "correlation_id": clean_text(correlation_id) if correlation_id else None,
             "observed_key": None,
         },
         "source": {

@@ -6,6 +6,7 @@ provider starts is stopped by ``await close_container(container)``.
 """
 
 import random
+import secrets
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, cast
@@ -243,6 +244,9 @@ async def _writer_for(
         return plain
 
     outside = _doubles(producers)
+    # Two processes of one configured name must not fence each other; a zombie is fenced by the consumer
+    # group's metadata in its transactions (KIP-447), not by this id.
+    process = f"{instance}-{secrets.token_hex(4)}"
 
     def transactional(role: str, consumer: Callable[[], Consumer | None] = lambda: None) -> AtomicWriter:
         writer = TransactionalWriter(
@@ -251,7 +255,7 @@ async def _writer_for(
                 "transaction.timeout.ms": settings.kafka.transaction_timeout_ms,
                 "compression.type": settings.kafka.compression,
             },
-            f"{prefix}gateway-{instance}-{role}",
+            f"{prefix}gateway-{process}-{role}",
             lambda: topics.streams_partitions,
             prefix=prefix,
             consumer=consumer,
@@ -282,7 +286,7 @@ def _stream_parts(
     instance: str,
 ) -> StreamParts:
     gateway = settings.gateway
-    ids = SessionIds(instance)
+    ids = SessionIds(f"{instance}-{secrets.token_hex(8)}")  # also where two processes have one configured name
 
     def url_of(profile: ExchangeProfile, request_type: RequestType) -> str:
         return profile.url_for(request_type, gateway.exchange_urls.get(profile.exchange.value))

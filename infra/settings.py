@@ -5,18 +5,22 @@ wrong into one ``SettingsError`` that lists each by name.
 """
 
 import json
+import re
 import socket
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from core.errors import SettingsError
 from core.events import without_secrets
 from core.identity import Exchange
+
+_WITHOUT_PASSWORD = frozenset({"GSSAPI", "OAUTHBEARER"})
+"""SASL mechanisms that know the client otherwise than by a user name and a password."""
 
 
 class ProducerProfile(StrEnum):
@@ -28,7 +32,7 @@ class ProducerProfile(StrEnum):
 
 
 class _Section(BaseSettings):
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True, allow_inf_nan=False)
 
 
 class KafkaSettings(_Section):
@@ -56,6 +60,26 @@ class KafkaSettings(_Section):
     """How long ``send_and_wait`` waits for the broker before it answers False."""
     compression: Literal["none", "lz4", "zstd", "snappy", "gzip"] = "lz4"
     profile: ProducerProfile = ProducerProfile.BALANCED
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _servers(cls, value: str) -> str:
+        servers = [server.strip() for server in value.split(",")]
+        if not all(servers):
+            raise ValueError("a server between the commas is empty; give host:port,host:port")
+        return ",".join(servers)
+
+    @model_validator(mode="after")
+    def _sasl_is_whole(self) -> Self:
+        if not self.security_protocol.startswith("SASL_"):
+            return self
+        needed: dict[str, object] = {"KAFKA_SASL_MECHANISM": self.sasl_mechanism}
+        if (self.sasl_mechanism or "").upper() not in _WITHOUT_PASSWORD:
+            needed |= {"KAFKA_SASL_USERNAME": self.sasl_username, "KAFKA_SASL_PASSWORD": self.sasl_password}
+        missing = ", ".join(name for name, value in needed.items() if value is None)
+        if missing:
+            raise ValueError(f"KAFKA_SECURITY_PROTOCOL={self.security_protocol} also needs {missing}")
+        return self
 
     def client_config(self) -> dict[str, Any]:
         """What every confluent-kafka client of this process shares."""
@@ -106,6 +130,13 @@ class RedisSettings(_Section):
     port: int = Field(default=6379, ge=1, le=65535)
     password: SecretStr | None = None
     timeout_s: float = Field(default=1.0, gt=0)
+
+    @field_validator("url")
+    @classmethod
+    def _of_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            _check_scheme(value.get_secret_value(), "redis", "rediss", "unix")
+        return value
 
     def effective_url(self) -> str:
         """The one URL to connect to (with its password: never log it)."""
@@ -174,6 +205,13 @@ class GatewaySettings(_Section):
     log_format: Literal["auto", "json", "console"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
+    @field_validator("prefix")
+    @classmethod
+    def _of_topic_characters(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9._-]*", value):
+            raise ValueError("it goes before topic names: only letters, digits, '.', '_' and '-'")
+        return value
+
     @field_validator("instance_id", "egress")
     @classmethod
     def _named(cls, value: str | None) -> str | None:
@@ -201,6 +239,20 @@ class GatewaySettings(_Section):
             raise ValueError(f"no such exchange: {', '.join(unknown)}")
         return value
 
+    @field_validator("exchange_urls")
+    @classmethod
+    def _of_sockets(cls, value: dict[str, str]) -> dict[str, str]:
+        for exchange, url in value.items():
+            _check_scheme(url, "ws", "wss", whose=f"{exchange}: ")
+        return value
+
+    @field_validator("exchange_rest_urls")
+    @classmethod
+    def _of_http(cls, value: dict[str, str]) -> dict[str, str]:
+        for exchange, url in value.items():
+            _check_scheme(url, "http", "https", whose=f"{exchange}: ")
+        return value
+
     def rest_url(self, exchange: str, public: str | None) -> str | None:
         """Where an exchange's REST is reached; None for one that needs none."""
         given = self.exchange_rest_urls.get(exchange)
@@ -214,6 +266,22 @@ class GatewaySettings(_Section):
     def topic(self, name: str) -> str:
         """A topic's or group's full name."""
         return self.prefix + name
+
+
+def _check_scheme(url: str, *schemes: str, whose: str = "") -> None:
+    """Raise ``ValueError``, without the URL itself, for one of another scheme or that cannot be read."""
+    expected = " or ".join(f"{scheme}://" for scheme in schemes)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as exc:
+        raise ValueError(f"{whose}it cannot be read as a URL; it begins with {expected}") from exc
+    if parts.scheme not in schemes or not (parts.path if parts.scheme == "unix" else parts.hostname):
+        raise ValueError(f"{whose}it has to begin with {expected} and name a {_place(parts.scheme)}")
+
+
+def _place(scheme: str) -> str:
+    return "path" if scheme == "unix" else "host"
 
 
 def _json(text: str) -> Any:
@@ -259,8 +327,9 @@ def load_settings(env_file: Path | None = None) -> Settings:
             sections[name] = section(_env_file=env_file)  # type: ignore[call-arg]  # pydantic-settings' own
         except ValidationError as exc:
             for error in exc.errors(include_url=False, include_input=False):
-                variable = prefix + "_".join(str(p) for p in error["loc"][:1]).upper()
-                wrong.append(f"{variable}: {error['msg']}")
+                said = error["msg"].removeprefix("Value error, ")
+                variable = f"{prefix}{error['loc'][0]}".upper() if error["loc"] else None
+                wrong.append(f"{variable}: {said}" if variable else said)
     if wrong:
         raise SettingsError(without_secrets("; ".join(wrong)))
     return Settings(**sections)

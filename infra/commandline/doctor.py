@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from core.errors import GatewayError
+from core.errors import GatewayError, SettingsError
 from core.events import without_secrets
 from infra.cache.cache_client import RedisConnectionManager
 from infra.commandline.console import AsJson, EnvFile, defaults_in_use, errors_in_one_line
@@ -65,6 +65,8 @@ async def _kafka(settings: Settings) -> Finding:
         problems = await TopicAdmin(settings).problems()
     except TopicsNotToldError as exc:
         return Finding("kafka", "warning", f"{exc.message}; the embedded broker of the demo never does")
+    except SettingsError as exc:
+        return Finding("kafka", "wrong", exc.message)
     except GatewayError as exc:
         return Finding("kafka", "wrong", f"{exc.message}; start it, or set KAFKA_BOOTSTRAP_SERVERS")
     if not problems:

@@ -9,6 +9,7 @@ import orjson
 from confluent_kafka import KafkaException, Producer
 
 from core.errors import DeliveryError
+from infra.messaging.client_settings import kafka_settings_checked
 from infra.messaging.topic_reader import FIRST_ANSWER_S, TopicReader
 from infra.settings import Settings
 
@@ -53,14 +54,15 @@ def send_and_wait_for_outcomes(
 
 
 def _publish(settings: Settings, topic: str, command: dict[str, Any]) -> None:
-    producer = Producer(
-        {
-            **settings.kafka.client_config(),
-            "enable.idempotence": True,
-            "message.timeout.ms": 10_000,
-            "log_level": 2,
-        }
-    )
+    with kafka_settings_checked():
+        producer = Producer(
+            {
+                **settings.kafka.client_config(),
+                "enable.idempotence": True,
+                "message.timeout.ms": 10_000,
+                "log_level": 2,
+            }
+        )
     failed: list[str] = []
 
     def report(error: Any, _message: Any) -> None:

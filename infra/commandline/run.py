@@ -6,6 +6,7 @@ import signal
 from typing import Annotated, Any
 
 import orjson
+import structlog
 import typer
 from dependency_injector import providers
 
@@ -15,6 +16,11 @@ from infra.container import ApplicationContainer
 from infra.gateway import Gateway
 from infra.settings import Settings, load_settings
 from infra.telemetry.logs import set_up_logging
+
+_STOP_AFTER_FAILURE_S = 5.0
+"""How long a start that failed may take to clean up before its reason is told."""
+
+_log = structlog.get_logger("run")
 
 
 def register(app: typer.Typer) -> None:
@@ -89,6 +95,17 @@ async def _serve(settings: Settings) -> None:
         await gateway.stop()
         return
     if starting.exception() is not None:
-        await gateway.stop()
+        await _stop_at_most(gateway, _STOP_AFTER_FAILURE_S)
         starting.result()
     await gateway.run(stopping)
+
+
+async def _stop_at_most(gateway: Gateway, timeout_s: float) -> None:
+    """Stop what had started; neither its slowness nor its failure hides why the start failed."""
+    stop = asyncio.create_task(gateway.stop())
+    await asyncio.wait({stop}, timeout=timeout_s)
+    if not stop.done():
+        stop.cancel()
+        _log.warning("not stopped in time", after_s=timeout_s)
+    elif stop.exception() is not None:
+        _log.warning("not stopped in order", reason=str(stop.exception()))

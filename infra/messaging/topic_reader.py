@@ -10,6 +10,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from core.errors import BrokerUnavailableError
+from infra.messaging.client_settings import kafka_settings_checked
 from infra.settings import KafkaSettings
 
 Place = tuple[str, int]
@@ -59,23 +60,25 @@ class TopicReader:
         self._look_at_s = 0.0
         self._down_since_s: float | None = None
         self._why_down = ""
-        self._consumer = Consumer(
-            settings.client_config()
-            | {
-                "group.id": "gateway-reader",  # librdkafka wants one; it is never joined and nothing committed
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "isolation.level": "read_committed",
-                "allow.auto.create.topics": False,
-                "auto.offset.reset": "error",
-                "enable.partition.eof": True,
-                "fetch.wait.max.ms": 100,
-                "queued.max.messages.kbytes": 32 * 1024,
-                "topic.metadata.refresh.interval.ms": 60_000,
-                "log_level": 2,
-                "error_cb": self._on_error,
-            }
-        )
+        with kafka_settings_checked():
+            self._consumer = Consumer(
+                settings.client_config()
+                | {
+                    # librdkafka wants a group; it is never joined and nothing committed.
+                    "group.id": "gateway-reader",
+                    "enable.auto.commit": False,
+                    "enable.auto.offset.store": False,
+                    "isolation.level": "read_committed",
+                    "allow.auto.create.topics": False,
+                    "auto.offset.reset": "error",
+                    "enable.partition.eof": True,
+                    "fetch.wait.max.ms": 100,
+                    "queued.max.messages.kbytes": 32 * 1024,
+                    "topic.metadata.refresh.interval.ms": 60_000,
+                    "log_level": 2,
+                    "error_cb": self._on_error,
+                }
+            )
 
     @property
     def absent(self) -> list[str]:

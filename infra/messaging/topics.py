@@ -20,6 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs f
 )
 
 from core.errors import DeliveryError, SettingsError
+from infra.messaging.client_settings import kafka_settings_checked
 from infra.settings import GatewaySettings, Settings
 
 _log = structlog.get_logger("topics")
@@ -118,11 +119,8 @@ class TopicAdmin:
         return missing + self._contradictions(admin, table, existing)
 
     def _client(self) -> AdminClient:
-        try:
+        with kafka_settings_checked():
             return AdminClient({**self._settings.kafka.client_config(), "log_level": 0})
-        except (KafkaException, ValueError) as exc:
-            said = exc.args[0].str() if isinstance(exc, KafkaException) else str(exc)
-            raise SettingsError(f"the KAFKA_… settings do not hold: {said}") from exc
 
     def _existing(self, admin: AdminClient) -> dict[str, int]:
         try:

@@ -88,3 +88,25 @@ async def test_building_needs_no_network_and_closing_stops_all() -> None:
         await close_container(container)
         del container, provider
         await until(lambda: len(native_threads()) <= before)
+
+
+async def test_two_processes_of_one_name_do_not_fence_each_other() -> None:
+    settings = Settings(
+        kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1"),
+        registry=RegistrySettings(url="http://127.0.0.1:1"),
+        redis=RedisSettings(host="127.0.0.1", port=1),
+        gateway=GatewaySettings(http_port=0, instance_id="one"),
+    )
+    containers = [World(settings, False, {}).container() for _ in range(2)]
+    try:
+        writers = [(await c.messaging.writer_for())("outcomes") for c in containers]
+        ids = [writer._config["transactional.id"] for writer in writers]
+        assert ids[0] != ids[1]
+        assert all(id_.startswith("gateway-one-") and id_.endswith("-outcomes") for id_ in ids)
+        parts = [await c.application.stream_parts() for c in containers]
+        instance_bits = [(p.new_session_id() >> 8) & 0x3FFF for p in parts]
+        assert [p.instance for p in parts] == ["one", "one"]
+        assert instance_bits[0] != instance_bits[1]
+    finally:
+        for container in containers:
+            await close_container(container)

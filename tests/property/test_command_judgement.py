@@ -135,3 +135,10 @@ def test_an_accepted_url_leads_to_an_allowed_host(url: str, allowed: tuple[str, 
     place = f"{parsed.host}:{parsed.port}"
     assert (parsed.host in profile.allowed_hosts and parsed.secure) or place in allowed
     assert urlsplit(url).scheme in ("ws", "wss")
+
+
+def test_a_dead_letters_key_is_without_secrets() -> None:
+    message = ControlMessage("ws.command", 0, 0, b"wss://user:hunter2@h/|korea|ticker", b"no JSON")
+    verdict = judge(message, RULES, disconnects=False)
+    assert isinstance(verdict, Refusal)
+    assert [event.key for event in verdict.events] == [None, "wss://***@h/|korea|ticker"]

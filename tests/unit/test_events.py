@@ -196,3 +196,20 @@ def test_the_same_message_gives_the_same_ticket() -> None:
 
 def test_times_are_iso_utc_with_milliseconds() -> None:
     assert iso_utc(NOW_US) == "2026-11-02T07:31:40.123+00:00"
+
+
+def test_what_a_user_put_into_target_and_ids_is_without_secrets_and_short() -> None:
+    url = "wss://user:hunter2@h/" + "x" * 300
+    event = error_event(
+        CommandError("no", code=ErrorCode.UNKNOWN_EXCHANGE),
+        ticket_id="t",
+        now_us=0,
+        target={"exchange": url},
+        correlation_id=url,
+        observed_key=f"{url}|korea|ticker",
+    )
+    texts = [event["target"]["exchange"], event["meta"]["correlation_id"], event["meta"]["observed_key"]]
+    for text in texts:
+        assert text.startswith("wss://***@h/x")
+        assert len(text) < 300
+    assert "hunter2" not in json.dumps(event)

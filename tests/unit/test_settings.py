@@ -68,3 +68,61 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError) as caught:
         load_settings()
     assert "hunter2" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("KAFKA_SESSION_TIMEOUT_MS", "3600001"),
+        ("KAFKA_TRANSACTION_TIMEOUT_MS", "900001"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "a:9092,,b:9092"),
+        ("REDIS_URL", "http://:hunter2@localhost"),
+        ("REDIS_URL", "redis://"),
+        ("REDIS_TIMEOUT_S", "inf"),
+        ("SCHEMA_REGISTRY_TIMEOUT_S", "inf"),
+        ("GATEWAY_RECONNECT_MAX_S", "inf"),
+        ("GATEWAY_HOLD_MAX_S", "nan"),
+        ("GATEWAY_BREAKER_OPEN_S", "inf"),
+        ("GATEWAY_PREFIX", "a b"),
+        ("GATEWAY_PREFIX", "a/"),
+        ("GATEWAY_EXCHANGE_URLS", '{"upbit":"http://user:hunter2@localhost"}'),
+        ("GATEWAY_EXCHANGE_URLS", '{"upbit":"ws://localhost:99999"}'),
+        ("GATEWAY_EXCHANGE_REST_URLS", '{"upbit":"ws://localhost"}'),
+    ],
+)
+def test_a_value_that_cannot_work_is_named(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=rf"{name}: ") as caught:
+        load_settings()
+    assert "hunter2" not in caught.value.message
+
+
+@pytest.mark.parametrize("url", ["redis://h", "rediss://u:p@h:1/2", "unix:///run/redis.sock"])
+def test_redis_is_reached_in_three_ways(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+    assert load_settings().redis.effective_url() == url
+
+
+def test_sasl_names_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_SECURITY_PROTOCOL", "SASL_SSL")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    for name in ("KAFKA_SASL_MECHANISM", "KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD"):
+        assert name in caught.value.message
+    assert "KAFKA_: " not in caught.value.message
+    monkeypatch.setenv("KAFKA_SASL_MECHANISM", "PLAIN")
+    monkeypatch.setenv("KAFKA_SASL_USERNAME", "u")
+    with pytest.raises(SettingsError, match="also needs KAFKA_SASL_PASSWORD"):
+        load_settings()
+    monkeypatch.setenv("KAFKA_SASL_PASSWORD", "p")
+    assert load_settings().kafka.client_config()["sasl.username"] == "u"
+
+
+def test_no_url_shows_its_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCHEMA_REGISTRY_URL", "http://user:hunter2@a:1,http://user:hunter3@b:2")
+    monkeypatch.setenv("GATEWAY_EXCHANGE_URLS", '{"upbit":"wss://user:hunter2@h/"}')
+    monkeypatch.setenv("GATEWAY_EXCHANGE_REST_URLS", '{"upbit":"https://user:hunter2@h/"}')
+    shown = effective(load_settings())
+    assert "hunter" not in str(shown)
+    assert shown["SCHEMA_REGISTRY_URL"] == "http://***@a:1,http://***@b:2"
+    assert shown["GATEWAY_EXCHANGE_URLS"] == {"upbit": "wss://***@h/"}

@@ -14,7 +14,8 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from core.errors import DeliveryError, SettingsError
+from core.errors import DeliveryError
+from infra.messaging.client_settings import kafka_settings_checked
 
 T = TypeVar("T")
 _POLL_S = 0.3
@@ -66,16 +67,14 @@ class ConsumerThread:
     def start(self) -> None:
         """Open the consumer and begin to poll; to be called in the event loop.
 
-        Raises ``SettingsError`` where librdkafka does not take the settings.
+        Raises ``SettingsError`` where librdkafka does not take the settings; ``stop`` then waits for nothing.
         """
         self._loop = asyncio.get_running_loop()
-        try:
-            self.consumer = Consumer({**self._config, "error_cb": self._on_error}, logger=QuietLog(self._name))
-        except (KafkaException, ValueError) as exc:
-            said = exc.args[0].str() if isinstance(exc, KafkaException) else str(exc)
-            raise SettingsError(f"the KAFKA_… settings do not hold: {said}") from exc
+        with kafka_settings_checked():
+            consumer = Consumer({**self._config, "error_cb": self._on_error}, logger=QuietLog(self._name))
+            consumer.subscribe(self._topics, **self._callbacks)
+        self.consumer = consumer
         self._ended = self._loop.create_future()
-        self.consumer.subscribe(self._topics, **self._callbacks)
         self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         self._thread.start()
 

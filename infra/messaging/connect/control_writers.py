@@ -16,6 +16,7 @@ from core.errors import DeliveryError, ErrorCode
 from core.events import with_payload_cut
 from core.partitioning import partition_of
 from core.streams import Fact, fact_to_message, scope_of_key
+from infra.messaging.client_settings import kafka_settings_checked
 from infra.messaging.clients.event_client import event_headers
 from infra.messaging.connect.consumer_thread import QuietLog
 
@@ -196,7 +197,8 @@ class TransactionalWriter:
 
     def _ready(self) -> Producer:
         if self._producer is None:
-            producer = Producer(self._config, logger=QuietLog("transactions"))
+            with kafka_settings_checked():
+                producer = Producer(self._config, logger=QuietLog("transactions"))
             try:
                 self._patiently(producer.init_transactions)
             except KafkaException as exc:

@@ -6,12 +6,13 @@ from urllib.parse import urlsplit
 from core.commands import CommandDTO, ConnectionTargetDTO, DisconnectCommandDTO
 from core.errors import CommandError, ErrorCode
 from core.exchanges.base import ExchangeProfile
-from core.identity import ConnectionScopeDomain, Exchange, RequestType
+from core.identity import ConnectionScopeDomain, Exchange, RequestType, Symbol
 from core.projection import RECORD_OF
 from core.streams import (
     EndFact,
     Ending,
     Fact,
+    OutcomeFact,
     SettingsFact,
     StopFact,
     StreamContextDomain,
@@ -185,3 +186,38 @@ def disconnect_facts(scope: ConnectionScopeDomain, symbols: Sequence[str] | None
     if symbols is None:
         return [StopFact(scope.stream, ending)]
     return [EndFact(scope.with_symbol(symbol), ending) for symbol in symbols]
+
+
+def check_fact(fact: Fact, profiles: Profiles, allowed_hosts: Sequence[str]) -> None:
+    """Raise ``CommandError`` or ``ValueError`` for a fact that no command of this gateway could have written.
+
+    Anyone with access to the topic may write to it: what the commands' judgement keeps out is kept out here
+    as well. ``allowed_hosts`` are those that the settings add to the exchange's own.
+    """
+    scope = fact.scope
+    target = ConnectionTargetDTO(exchange=scope.exchange, region=scope.region, request_type=scope.request_type)
+    profile = profiles[Exchange(resolve_scope(target, profiles).exchange)]
+    if scope.symbol is not None:
+        Symbol.parse(scope.symbol)
+    match fact:
+        case SubscribeFact(_, subscription):
+            if subscription.symbol != scope.symbol:
+                raise ValueError(
+                    f"the value is about {subscription.symbol[:64]!r}, its key about {scope.symbol!r}"
+                )
+            check_projection(subscription.projection or (), scope.request_type)
+        case SettingsFact(_, settings):
+            _has_no_symbol(scope)
+            for symbol in settings.symbols:
+                Symbol.parse(symbol)
+            if settings.url is not None:
+                check_url(settings.url, profile, allowed_hosts)
+        case StopFact():
+            _has_no_symbol(scope)
+        case OutcomeFact(_, outcome) if outcome.refused and scope.symbol is None:
+            raise ValueError("a refusal's key carries its symbol")
+
+
+def _has_no_symbol(scope: ConnectionScopeDomain) -> None:
+    if scope.symbol is not None:
+        raise ValueError(f"this kind of fact is about a whole stream, its key about {scope.symbol!r}")

@@ -95,15 +95,18 @@ class DesiredLog:
         self, facts: Sequence[Fact], events: Sequence[Event], _consumed: Sequence[Position] = ()
     ) -> None:
         self.events += events
+        fresh: dict[int, list[tuple[int, Fact]]] = {}
         for fact in facts:
             key, value, headers = fact_to_message(fact)
             read = fact_from_message(key, value, headers)
             assert read is not None
             partition = partition_of(read.scope.stream.key, PARTITIONS)
             self.partitions[partition].append(read)
+            fresh.setdefault(partition, []).append((len(self.partitions[partition]) - 1, read))
+        for partition, batch in fresh.items():
             owner = self.owners.get(partition)
             if owner is not None:
-                owner.fact(partition, len(self.partitions[partition]) - 1, read)
+                owner.facts(partition, batch)
 
     def give(self, partition: int, owner: StreamOrchestrator) -> None:
         """Assign a partition: all its facts are told, then those that come."""

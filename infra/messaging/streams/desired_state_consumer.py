@@ -4,12 +4,15 @@ No offset is committed; every assignment begins at the beginning. The end of a p
 librdkafka's ``_PARTITION_EOF`` event. Assignment is incremental (cooperative): what stays is not touched.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
+from core.command_rules import check_fact
+from core.exchanges.table import PROFILES
 from core.partitioning import partition_of
 from core.streams import Fact, fact_from_message, scope_of_key
 from infra.messaging.connect.consumer_thread import ConsumerThread
@@ -17,6 +20,9 @@ from infra.messaging.topics import STREAMS, Topics
 from infra.settings import Settings
 
 _log = structlog.get_logger("desired_state")
+
+_CHUNK: Final = 500
+"""So many facts are handled at a time before others have their turn in the event loop."""
 
 
 class Owner(Protocol):
@@ -26,8 +32,8 @@ class Owner(Protocol):
         """A partition is ours; its facts follow."""
         ...
 
-    def fact(self, partition: int, offset: int, fact: Fact) -> None:
-        """The next fact."""
+    def facts(self, partition: int, batch: Sequence[tuple[int, Fact]]) -> None:
+        """The next facts, as (offset, fact)."""
         ...
 
     def caught_up(self, partition: int) -> None:
@@ -52,6 +58,7 @@ class DesiredStateConsumer:
 
     def __init__(self, settings: Settings, owner: Owner, topics: Topics) -> None:
         self._topic = settings.gateway.topic(STREAMS)
+        self._allowed_hosts = tuple(settings.gateway.url_allow_list)
         self._owner = owner
         self._topics = topics
         self._assigned: set[int] = set()
@@ -130,40 +137,50 @@ class DesiredStateConsumer:
         await self._owner.group_answers(self._assigned)
 
     async def _handle(self, batch: Sequence[Message]) -> None:
-        for message in batch:
+        for start in range(0, len(batch), _CHUNK):
+            self._tell(batch[start : start + _CHUNK])
+            await asyncio.sleep(0)
+
+    def _tell(self, messages: Sequence[Message]) -> None:
+        """Hand over what can be read, partition by partition, each in its order."""
+        facts: dict[int, list[tuple[int, Fact]]] = {}
+        for message in messages:
             partition = message.partition() or 0
             error = message.error()
-            if error is not None:
-                if error.code() == KafkaError._PARTITION_EOF:
-                    self._owner.caught_up(partition)
-                continue
-            self._read(message, partition)
+            if error is None:
+                fact = self._read(message, partition)
+                if fact is not None:
+                    facts.setdefault(partition, []).append((message.offset() or 0, fact))
+            elif error.code() == KafkaError._PARTITION_EOF:
+                self._owner.facts(partition, facts.pop(partition, []))
+                self._owner.caught_up(partition)
+        for partition, batch in facts.items():
+            self._owner.facts(partition, batch)
 
-    def _read(self, message: Message, partition: int) -> None:
-        """One fact; one that cannot be read, or stands in a wrong partition, is reported and passed over."""
+    def _read(self, message: Message, partition: int) -> Fact | None:
+        """One fact; one that cannot be read or does not belong is reported and passed over."""
         key: Any = message.key()
         value: Any = message.value()
-        offset = message.offset() or 0
         try:
             text = (key or b"").decode()
             headers = {k: (v or b"").decode() for k, v in _headers(message)}
             fact = fact_from_message(text, value, headers)
             if fact is None:
-                return
+                return None
+            check_fact(fact, PROFILES, self._allowed_hosts)
             belongs = partition_of(scope_of_key(text).key, self._topics.streams_partitions)
-        except (ValueError, AssertionError) as exc:
-            _log.error("fact ignored", partition=partition, offset=offset, reason=str(exc))
-            return
-        if belongs != partition:
+            if belongs != partition:
+                raise ValueError(f"it stands in partition {partition} and belongs into {belongs}")
+        except Exception as exc:  # noqa: BLE001 - anyone may write there; nothing that is written ends the reading
             _log.error(
-                "fact ignored: it stands in a partition where it does not belong",
-                key=text,
+                "fact ignored",
+                key=repr(key)[:200],
                 partition=partition,
-                belongs=belongs,
-                offset=offset,
+                offset=message.offset(),
+                reason=str(exc) or type(exc).__name__,
             )
-            return
-        self._owner.fact(partition, offset, fact)
+            return None
+        return fact
 
 
 def _headers(message: Message) -> list[tuple[str, Any]]:

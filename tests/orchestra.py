@@ -84,32 +84,43 @@ class FakeUpbit:
 
 
 class DesiredLog:
-    """``ws.streams`` and the event topics; an ``AtomicWriter`` that never fails unless ``away``."""
+    """``ws.streams`` and the event topics; an ``AtomicWriter`` that never fails.
+
+    While it is ``late``, owners hear of nothing until ``tell``.
+    """
 
     def __init__(self) -> None:
         self.partitions: dict[int, list[Fact]] = {p: [] for p in range(PARTITIONS)}
         self.events: list[Event] = []
         self.owners: dict[int, StreamOrchestrator] = {}
+        self.late = False
+        self._untold: dict[int, list[tuple[int, Fact]]] = {}
 
     async def write(
         self, facts: Sequence[Fact], events: Sequence[Event], _consumed: Sequence[Position] = ()
     ) -> None:
         self.events += events
-        fresh: dict[int, list[tuple[int, Fact]]] = {}
         for fact in facts:
             key, value, headers = fact_to_message(fact)
             read = fact_from_message(key, value, headers)
             assert read is not None
             partition = partition_of(read.scope.stream.key, PARTITIONS)
             self.partitions[partition].append(read)
-            fresh.setdefault(partition, []).append((len(self.partitions[partition]) - 1, read))
-        for partition, batch in fresh.items():
-            owner = self.owners.get(partition)
-            if owner is not None:
-                owner.facts(partition, batch)
+            if partition in self.owners:
+                self._untold.setdefault(partition, []).append((len(self.partitions[partition]) - 1, read))
+        if not self.late:
+            self.tell()
+
+    def tell(self) -> None:
+        """Hand the owners what they have not been told yet, in one batch a partition."""
+        untold, self._untold = self._untold, {}
+        for partition, batch in untold.items():
+            if partition in self.owners:
+                self.owners[partition].facts(partition, batch)
 
     def give(self, partition: int, owner: StreamOrchestrator) -> None:
         """Assign a partition: all its facts are told, then those that come."""
+        self._untold.pop(partition, None)
         owner.assigned(partition)
         for offset, fact in enumerate(self.partitions[partition]):
             owner.fact(partition, offset, fact)
@@ -121,6 +132,7 @@ class DesiredLog:
         owner = self.owners[partition]
         await owner.revoked([partition])
         self.owners.pop(partition, None)
+        self._untold.pop(partition, None)
 
 
 class Sink:

@@ -5,9 +5,9 @@ is told of its facts in the order of the log, folds them, and runs exactly what 
 """
 
 import asyncio
-import itertools
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import msgspec
@@ -31,6 +31,7 @@ from core.streams import (
     StopFact,
     StreamContextDomain,
     SubscribeFact,
+    Subscription,
     Wanted,
 )
 
@@ -55,6 +56,22 @@ class _Pending(msgspec.Struct, frozen=True):
 
     offset: int
     correlation_id: str | None
+
+
+class _Unsettled(msgspec.Struct):
+    """A scope whose facts have been applied and not been run yet, and the symbols they subscribed."""
+
+    fold: ScopeFold
+    subscribed: dict[str, None] = {}
+
+
+@contextmanager
+def _contained(scope: ConnectionScopeDomain) -> Iterator[None]:
+    """What goes wrong with one scope is logged, and ends neither the others nor the reading of the log."""
+    try:
+        yield
+    except Exception:  # noqa: BLE001 - whatever it is, the other scopes go on
+        _log.exception("stream cannot be run as its facts say", scope=scope.key)
 
 
 class StreamOrchestrator:
@@ -119,31 +136,28 @@ class StreamOrchestrator:
         """The next fact of a partition of ours."""
         self.facts(partition, [(offset, fact)])
 
-    def facts(self, partition: int, facts: Sequence[tuple[int, Fact]]) -> None:
-        """The next facts of a partition of ours, in order, each with its offset.
+    def facts(self, partition: int, batch: Iterable[tuple[int, Fact]]) -> None:
+        """The next facts of a partition of ours, as (offset, fact); each scope is reconciled once for all.
 
-        Subscriptions of one stream that follow each other, as one command writes them, are taken as one: what a
-        fact costs does not grow with the stream.
+        What it costs grows with the facts and the symbols of their scopes, not with their product.
         """
         owned = self._owned.get(partition)
         if owned is None:
             return
-        runs = itertools.groupby(
-            facts, key=lambda entry: (entry[1].scope.stream.key, isinstance(entry[1], SubscribeFact))
-        )
-        for (key, are_subscriptions), run in runs:
-            batch = list(run)
-            fold = owned.folds.get(key)
+        unsettled: dict[str, _Unsettled] = {}
+        for offset, fact in batch:
+            scope = fact.scope.stream
+            fold = owned.folds.get(scope.key)
             if fold is None:
-                fold = owned.folds[key] = ScopeFold(batch[0][1].scope.stream)
-            if not owned.caught_up:
-                for offset, fact in batch:
+                fold = owned.folds[scope.key] = ScopeFold(scope)
+            with _contained(scope):
+                if owned.caught_up:
+                    self._take_live(fold, fact, offset, unsettled)
+                else:
                     fold.apply(fact, offset)
-            elif are_subscriptions:
-                self._subscribe_live(fold, batch)
-            else:
-                for offset, fact in batch:
-                    self._settle_live(fold, fact, offset)
+        for rest in unsettled.values():
+            with _contained(rest.fold.scope):
+                self._settle(rest)
 
     def caught_up(self, partition: int) -> None:
         """All that the partition held when it was assigned has been told: run it."""
@@ -152,20 +166,9 @@ class StreamOrchestrator:
             return
         owned.caught_up = True
         self._orphans.discard(partition)
-        for key, fold in owned.folds.items():
-            desired = fold.desired()
-            self._forget_pending(key)
-            self._settle_passed(desired)
-            for symbol, wanted in desired.symbols.items():
-                if wanted.outcome_due:
-                    self._await_outcome(fold.scope.with_symbol(symbol), wanted)
-            self._reconcile(fold, partition)
-            self._settle_ended(fold)
-            self._succeed_live(fold.scope, desired.symbols)
-            if desired.symbols:
-                _log.info("stream resumed", scope=key, symbols=len(desired.symbols))
-            for symbols, error in self._early_refusals.pop(key, ()):
-                self.on_refused(fold.scope, symbols, error)
+        for fold in owned.folds.values():
+            with _contained(fold.scope):
+                self._begin(fold, partition)
         for key in [k for k, p in self._partition_of.items() if p == partition and k not in owned.folds]:
             self._drop(key)
 
@@ -318,39 +321,63 @@ class StreamOrchestrator:
         self._outcomes.forget(self._give_up(partitions))
         await self._finish_ended()
 
-    def _subscribe_live(self, fold: ScopeFold, batch: Sequence[tuple[int, Fact]]) -> None:
-        """Subscriptions came in on a running partition: run them, and acknowledge those that run already."""
-        for offset, fact in batch:
-            fold.apply(fact, offset)
-        scope, runs = fold.scope, fold.desired().symbols
-        symbols: dict[str, None] = {}
-        for offset, fact in batch:
-            if isinstance(fact, SubscribeFact) and fact.subscription.symbol in runs:
-                symbols[fact.subscription.symbol] = None
-                self._await_outcome(fact.scope, Wanted(fact.subscription, offset, True))
-        self._reconcile(fold, self._partition(scope))
-        self._succeed_live(scope, symbols)
+    def _begin(self, fold: ScopeFold, partition: int) -> None:
+        """Run a scope whose facts have all been told, and give the outcomes that are still due."""
+        key = fold.scope.key
+        desired = fold.desired()
+        self._forget_pending(key)
+        self._settle_passed(desired)
+        for symbol, wanted in desired.symbols.items():
+            if wanted.outcome_due:
+                self._await_outcome(fold.scope.with_symbol(symbol), wanted.subscription, wanted.offset)
+        self._reconcile(fold, partition)
+        self._settle_ended(fold)
+        self._succeed_live(fold.scope, desired.symbols)
+        if desired.symbols:
+            _log.info("stream resumed", scope=key, symbols=len(desired.symbols))
+        for symbols, error in self._early_refusals.pop(key, ()):
+            self.on_refused(fold.scope, symbols, error)
 
-    def _settle_live(self, fold: ScopeFold, fact: Fact, offset: int) -> None:
-        """A fact came in on a running partition: run what follows, and give the outcomes that are due."""
+    def _take_live(self, fold: ScopeFold, fact: Fact, offset: int, unsettled: dict[str, _Unsettled]) -> None:
+        """A fact came in on a running partition: note what is to be run, give the outcomes that are due."""
         scope = fold.scope
-        before = fold.desired().symbols if isinstance(fact, StopFact) else {}
-        fold.apply(fact, offset)
+        rest = unsettled.get(scope.key)
         match fact:
-            case OutcomeFact(_, outcome) if not outcome.refused:
-                pass  # it ends nothing
+            case SubscribeFact(narrow, subscription):
+                fold.apply(fact, offset)
+                if fold.wants(subscription.symbol):
+                    self._await_outcome(narrow, subscription, offset)
+                unsettled.setdefault(scope.key, _Unsettled(fold)).subscribed[subscription.symbol] = None
             case EndFact(narrow, ending):
+                if rest is not None and narrow.symbol in rest.subscribed:
+                    # The connect just before it may have succeeded, on a symbol that was live already.
+                    self._settle(rest)
+                fold.apply(fact, offset)
                 self._supersede(narrow)
-                self._reconcile(fold, self._partition(scope))
                 if ending is not None:
                     self._end_succeeded(fold, Ended(narrow.symbol, ending, offset))
-            case StopFact(_, ending):
-                for symbol in before:
+                unsettled.setdefault(scope.key, _Unsettled(fold))
+            case StopFact():
+                if rest is not None:
+                    self._settle(unsettled.pop(scope.key))
+                before = fold.desired()
+                fold.apply(fact, offset)
+                for symbol in before.symbols:
                     self._supersede(scope.with_symbol(symbol))
                 self._reconcile(fold, self._partition(scope))
                 self._settle_ended(fold)
+            case OutcomeFact(_, outcome) if not outcome.refused:
+                fold.apply(fact, offset)
             case _:
-                self._reconcile(fold, self._partition(scope))
+                fold.apply(fact, offset)
+                unsettled.setdefault(scope.key, _Unsettled(fold))
+
+    def _settle(self, rest: _Unsettled) -> None:
+        """Run what the facts so far say; what runs already is acknowledged."""
+        scope = rest.fold.scope
+        self._reconcile(rest.fold, self._partition(scope))
+        self._succeed_live(scope, rest.subscribed)
+        rest.subscribed.clear()
 
     def _settle_ended(self, fold: ScopeFold) -> None:
         """Outcomes of ends that have none yet: one a symbol, or one for a stop of a stream without any."""
@@ -393,8 +420,10 @@ class StreamOrchestrator:
         """Make the stream of one scope run what its facts say."""
         if self._suspended_until_s is not None:
             return
-        self._refuse_displaced(fold)
         desired = fold.desired()
+        if desired.displaced:
+            self._refuse_displaced(fold, desired.displaced)
+            desired = fold.desired()
         scope = desired.scope
         stream = self._streams.get(scope.key)
         if not desired.symbols:
@@ -414,8 +443,8 @@ class StreamOrchestrator:
             {symbol: wanted.subscription.projection for symbol, wanted in desired.symbols.items()},
         )
 
-    def _refuse_displaced(self, fold: ScopeFold) -> None:
-        for symbol, wanted in fold.desired().displaced.items():
+    def _refuse_displaced(self, fold: ScopeFold, displaced: Mapping[str, Wanted]) -> None:
+        for symbol, wanted in displaced.items():
             narrow = fold.scope.with_symbol(symbol)
             error = ExchangeError(
                 f"{fold.scope.key} runs with socket_params and takes no further symbols; stop it first",
@@ -445,10 +474,8 @@ class StreamOrchestrator:
                 correlation_id=pending.correlation_id,
             )
 
-    def _await_outcome(self, narrow: ConnectionScopeDomain, wanted: Wanted) -> None:
-        self._pending.setdefault(narrow.key, []).append(
-            _Pending(wanted.offset, wanted.subscription.correlation_id)
-        )
+    def _await_outcome(self, narrow: ConnectionScopeDomain, subscription: Subscription, offset: int) -> None:
+        self._pending.setdefault(narrow.key, []).append(_Pending(offset, subscription.correlation_id))
 
     def _succeed(self, narrow: ConnectionScopeDomain) -> None:
         waiting = self._pending.pop(narrow.key, [])
@@ -457,10 +484,11 @@ class StreamOrchestrator:
                 "connect_success", narrow, offset=pending.offset, correlation_id=pending.correlation_id
             )
 
-    def _succeed_live(self, scope: ConnectionScopeDomain, symbols: Iterable[str]) -> None:
+    def _succeed_live(self, scope: ConnectionScopeDomain, symbols: Mapping[str, object]) -> None:
         stream = self._streams.get(scope.key)
+        live = stream.live if stream is not None and symbols else set()
         for symbol in symbols:
-            if stream is not None and stream.is_live(symbol):
+            if symbol in live:
                 self._succeed(scope.with_symbol(symbol))
 
     def _supersede(self, narrow: ConnectionScopeDomain) -> None:

@@ -95,9 +95,10 @@ class Stream:
         """The canonical symbols it runs, confirmed or not."""
         return [symbol for connection in self._connections for symbol in connection.symbols]
 
-    def is_live(self, symbol: str) -> bool:
-        """Whether the exchange streams the symbol at this moment."""
-        return any(connection.is_live(symbol) for connection in self._connections)
+    @property
+    def live(self) -> set[str]:
+        """The symbols that the exchange streams at this moment."""
+        return {symbol for connection in self._connections for symbol in connection.live}
 
     def run(
         self,

@@ -134,12 +134,11 @@ class StreamConnection:
         """Whether its WebSocket is open."""
         return self._connection is not None
 
-    def is_live(self, symbol: str) -> bool:
-        """Whether the exchange has confirmed the symbol on the open connection."""
+    @property
+    def live(self) -> set[str]:
+        """The symbols that the exchange has confirmed on the open connection."""
         session = self._session
-        return session is not None and any(
-            t.symbol == symbol and t.active and t.confirmed for t in session.tracks
-        )
+        return set() if session is None else {t.symbol for t in session.tracks if t.active and t.confirmed}
 
     def add(self, symbols: Iterable[str]) -> None:
         """Stream these too: at once where the connection is open."""
@@ -233,9 +232,11 @@ class StreamConnection:
             except ExchangeError as exc:
                 await self._respect(exc)
                 self._begin_outage(exc)
-            except Exception as exc:  # noqa: BLE001 - a defect must not leave a stream silent for good
-                _log.exception("connection failed unexpectedly", scope=self._scope.key)
-                self._begin_outage(ExchangeError(f"{type(exc).__name__}: {exc}"))
+            except Exception as exc:  # noqa: BLE001 - nobody waits for this task: it would end unheard
+                _log.exception("stream failed", scope=self._scope.key)
+                self._begin_outage(
+                    ExchangeError(f"{self._scope.key} failed and is tried again: {type(exc).__name__}: {exc}")
+                )
             if self._ending:
                 break
             if self._clock.monotonic_s() - started_s > 60:

@@ -13,6 +13,7 @@ from core.streams import (
     EndFact,
     Ending,
     Fact,
+    OutcomeFact,
     SettingsFact,
     StopFact,
     StreamContextDomain,
@@ -167,24 +168,6 @@ def resolve_disconnect(
     return scope, resolve_symbols(command.symbols, profiles[Exchange(scope.exchange)])
 
 
-def check_fact(fact: Fact, profiles: Profiles, allowed_hosts: Callable[[str], Sequence[str]]) -> None:
-    """Raise ``CommandError`` or ``ValueError`` for a fact that no command of ours could have written."""
-    scope = fact.scope
-    target = ConnectionTargetDTO(exchange=scope.exchange, region=scope.region, request_type=scope.request_type)
-    profile = profiles[Exchange(resolve_scope(target, profiles).exchange)]
-    if scope.symbol is not None and str(Symbol.parse(scope.symbol)) != scope.symbol:
-        raise ValueError(f"{scope.symbol!r} is not a canonical symbol")
-    match fact:
-        case SubscribeFact(_, subscription):
-            if subscription.symbol != scope.symbol:
-                raise ValueError(f"the value is about {subscription.symbol!r}, the key about {scope.symbol!r}")
-            check_projection(subscription.projection or (), scope.request_type)
-        case SettingsFact(_, settings) if settings.url is not None:
-            check_url(settings.url, profile, allowed_hosts(scope.exchange))
-        case _:
-            pass
-
-
 def connect_facts(context: StreamContextDomain, *, ticket_id: str, now_ms: int) -> list[Fact]:
     """The facts that a connect command adds to the log, settings first."""
     facts: list[Fact] = []
@@ -209,3 +192,38 @@ def disconnect_facts(scope: ConnectionScopeDomain, symbols: Sequence[str] | None
     if symbols is None:
         return [StopFact(scope.stream, ending)]
     return [EndFact(scope.with_symbol(symbol), ending) for symbol in symbols]
+
+
+def check_fact(fact: Fact, profiles: Profiles, allowed_hosts: Sequence[str]) -> None:
+    """Raise ``CommandError`` or ``ValueError`` for a fact that no command of this gateway could have written.
+
+    Anyone with access to the topic may write to it: what the commands' judgement keeps out is kept out here
+    as well. ``allowed_hosts`` are those that the settings add to the exchange's own.
+    """
+    scope = fact.scope
+    target = ConnectionTargetDTO(exchange=scope.exchange, region=scope.region, request_type=scope.request_type)
+    profile = profiles[Exchange(resolve_scope(target, profiles).exchange)]
+    if scope.symbol is not None:
+        Symbol.parse(scope.symbol)
+    match fact:
+        case SubscribeFact(_, subscription):
+            if subscription.symbol != scope.symbol:
+                raise ValueError(
+                    f"the value is about {subscription.symbol[:64]!r}, its key about {scope.symbol!r}"
+                )
+            check_projection(subscription.projection or (), scope.request_type)
+        case SettingsFact(_, settings):
+            _has_no_symbol(scope)
+            for symbol in settings.symbols:
+                Symbol.parse(symbol)
+            if settings.url is not None:
+                check_url(settings.url, profile, allowed_hosts)
+        case StopFact():
+            _has_no_symbol(scope)
+        case OutcomeFact(_, outcome) if outcome.refused and scope.symbol is None:
+            raise ValueError("a refusal's key carries its symbol")
+
+
+def _has_no_symbol(scope: ConnectionScopeDomain) -> None:
+    if scope.symbol is not None:
+        raise ValueError(f"this kind of fact is about a whole stream, its key about {scope.symbol!r}")

@@ -331,6 +331,11 @@ class ScopeFold:
             tuple(sorted(passed, key=lambda owed: owed.offset)),
         )
 
+    def wants(self, symbol: str) -> bool:
+        """Whether ``symbol`` shall run, or would if the settings had room for it."""
+        state = self._symbols.get(symbol)
+        return state is not None and state.subscribed_at > max(self._stop_at, state.ended_at, state.refused_at)
+
     def latest_offset(self, symbol: str) -> int:
         """The offset of the last command fact that concerns ``symbol`` (-1: none)."""
         state = self._symbols.get(symbol)

@@ -84,12 +84,17 @@ class FakeUpbit:
 
 
 class DesiredLog:
-    """``ws.streams`` and the event topics; an ``AtomicWriter`` that never fails unless ``away``."""
+    """``ws.streams`` and the event topics; an ``AtomicWriter`` that never fails.
+
+    While it is ``late``, owners hear of nothing until ``tell``.
+    """
 
     def __init__(self) -> None:
         self.partitions: dict[int, list[Fact]] = {p: [] for p in range(PARTITIONS)}
         self.events: list[Event] = []
         self.owners: dict[int, StreamOrchestrator] = {}
+        self.late = False
+        self._untold: dict[int, list[tuple[int, Fact]]] = {}
 
     async def write(
         self, facts: Sequence[Fact], events: Sequence[Event], _consumed: Sequence[Position] = ()
@@ -101,12 +106,21 @@ class DesiredLog:
             assert read is not None
             partition = partition_of(read.scope.stream.key, PARTITIONS)
             self.partitions[partition].append(read)
-            owner = self.owners.get(partition)
-            if owner is not None:
-                owner.fact(partition, len(self.partitions[partition]) - 1, read)
+            if partition in self.owners:
+                self._untold.setdefault(partition, []).append((len(self.partitions[partition]) - 1, read))
+        if not self.late:
+            self.tell()
+
+    def tell(self) -> None:
+        """Hand the owners what they have not been told yet, in one batch a partition."""
+        untold, self._untold = self._untold, {}
+        for partition, batch in untold.items():
+            if partition in self.owners:
+                self.owners[partition].facts(partition, batch)
 
     def give(self, partition: int, owner: StreamOrchestrator) -> None:
         """Assign a partition: all its facts are told, then those that come."""
+        self._untold.pop(partition, None)
         owner.assigned(partition)
         for offset, fact in enumerate(self.partitions[partition]):
             owner.fact(partition, offset, fact)
@@ -118,6 +132,7 @@ class DesiredLog:
         owner = self.owners[partition]
         await owner.revoked([partition])
         self.owners.pop(partition, None)
+        self._untold.pop(partition, None)
 
 
 class Sink:

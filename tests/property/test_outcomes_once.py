@@ -19,6 +19,7 @@ STEPS = st.lists(
         st.tuples(st.just("disconnect"), some),
         st.tuples(st.just("stop"), st.none()),
         st.tuples(st.just("silent"), st.booleans()),
+        st.tuples(st.just("late"), st.booleans()),
         st.tuples(st.just("answer"), st.none()),
         st.tuples(st.just("hand over"), st.none()),
         st.tuples(st.just("nobody owns it"), st.none()),
@@ -44,6 +45,7 @@ async def _run(steps: list[tuple[str, Any]]) -> None:
         for step, what in [
             *steps,
             ("silent", False),
+            ("late", False),
             ("own", None),
             ("answer", None),
             ("time", 3.0),
@@ -63,6 +65,9 @@ async def _run(steps: list[tuple[str, Any]]) -> None:
                     wanted = set()
                 case "silent":
                     o.upbit.silent = what
+                case "late":
+                    o.log.late = what
+                    o.log.tell()
                 case "answer":
                     o.upbit.answer()
                 case "hand over" | "own":

@@ -12,10 +12,6 @@ from core.streams import EndFact, SettingsFact, StreamSettings, SubscribeFact, S
 BTC = ConnectionScopeDomain("upbit", "korea", "ticker", "BTC-KRW")
 
 
-def no_hosts(_exchange: str) -> tuple[str, ...]:
-    return ()
-
-
 def subscribe(scope: ConnectionScopeDomain, symbol: str | None = None, **more: object) -> SubscribeFact:
     return SubscribeFact(scope, Subscription(symbol or str(scope.symbol), "ticket", **more))
 
@@ -30,7 +26,7 @@ def subscribe(scope: ConnectionScopeDomain, symbol: str | None = None, **more: o
     ],
 )
 def test_what_commands_write_holds(fact: object) -> None:
-    check_fact(fact, PROFILES, no_hosts)
+    check_fact(fact, PROFILES, ())
 
 
 @pytest.mark.parametrize(
@@ -48,7 +44,7 @@ def test_what_commands_write_holds(fact: object) -> None:
 )
 def test_what_no_command_writes_is_refused(fact: object) -> None:
     with pytest.raises((CommandError, ValueError)):
-        check_fact(fact, PROFILES, no_hosts)
+        check_fact(fact, PROFILES, ())
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,10 @@
 
 from collections import Counter
 
+import pytest
+
+from application.stream import Stream
+from core.streams import ScopeFold
 from infra.manual_clock import settled
 from tests.orchestra import HOME, SCOPE, Orchestra
 
@@ -354,3 +358,82 @@ async def test_a_refusal_while_orphaned_is_said_by_the_owner() -> None:
         await settled()
         assert o.outcomes() == {(name, BTC, "connect_success"): 1, (name, XRP, "unknown_symbol"): 1}
         assert one.orchestrator.streams[SCOPE.key].symbols == [BTC]
+
+
+async def test_a_command_of_many_symbols_is_reconciled_a_few_times_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: Counter[str] = Counter()
+    desired, run = ScopeFold.desired, Stream.run
+
+    def counted_desired(fold: ScopeFold) -> object:
+        calls["desired"] += 1
+        return desired(fold)
+
+    def counted_run(stream: Stream, *args: object) -> None:
+        calls["run"] += 1
+        run(stream, *args)
+
+    monkeypatch.setattr(ScopeFold, "desired", counted_desired)
+    monkeypatch.setattr(Stream, "run", counted_run)
+    symbols = [f"S{n}-KRW" for n in range(5_000)]
+    async with Orchestra() as o:
+        one = o.instance(owns=[HOME])
+        calls.clear()
+        connect = await o.connect(*symbols)
+        await o.clock.advance(30)
+        await settled(50)
+        assert sorted(one.orchestrator.streams[SCOPE.key].live) == sorted(symbols)
+        assert o.outcomes() == Counter({(connect, symbol, "connect_success"): 1 for symbol in symbols})
+        assert calls["run"] <= 2
+        assert calls["desired"] <= 4
+        calls.clear()
+        end = await o.disconnect(*symbols)
+        await o.clock.advance(5)
+        await settled(50)
+        assert o.outcomes(end) == Counter({(end, symbol, "disconnect_success"): 1 for symbol in symbols})
+        assert calls["run"] <= 1
+        assert calls["desired"] <= 4
+        assert one.orchestrator.streams == {}
+
+
+async def test_facts_told_together_give_the_outcomes_they_give_one_by_one() -> None:
+    async with Orchestra() as o:
+        one = o.instance(owns=[HOME])
+        await o.connect(BTC)
+        owner = o.log.owners.pop(HOME)
+        told = len(o.log.partitions[HOME])
+        again, end = await o.connect(BTC, ETH), await o.disconnect(BTC, ETH)
+        last, stop, after = await o.connect(XRP), await o.disconnect(), await o.connect(BTC)
+        o.log.owners[HOME] = owner
+        owner.facts(HOME, list(enumerate(o.log.partitions[HOME]))[told:])
+        await settled()
+        await o.clock.advance(5)
+        assert o.outcomes(again) == {(again, BTC, "connect_success"): 1, (again, ETH, "orchestrator_error"): 1}
+        assert o.outcomes(end) == {(end, BTC, "disconnect_success"): 1, (end, ETH, "disconnect_success"): 1}
+        assert o.outcomes(last) == {(last, XRP, "orchestrator_error"): 1}
+        assert o.outcomes(stop) == {(stop, XRP, "disconnect_success"): 1}
+        assert o.outcomes(after) == {(after, BTC, "connect_success"): 1}
+        assert one.orchestrator.streams[SCOPE.key].symbols == [BTC]
+
+
+async def test_a_stream_that_fails_unexpectedly_is_reported_once_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with Orchestra() as o:
+        one = o.instance(owns=[HOME])
+        opened = o.upbit.connector.connect
+        attempts: list[str] = []
+
+        async def fails(url: str, *args: object, **more: object) -> object:
+            attempts.append(url)
+            if len(attempts) < 4:
+                raise ValueError("unforeseen")
+            return await opened(url, *args, **more)
+
+        monkeypatch.setattr(o.upbit.connector, "connect", fails)
+        name = await o.connect(BTC)
+        await o.clock.advance(10)
+        assert o.outcomes(name) == {(name, BTC, "connect_success"): 1}
+        assert len(attempts) == 4
+        assert len(one.reports.sent) == 1

@@ -6,13 +6,12 @@ librdkafka's ``_PARTITION_EOF`` event. Assignment is incremental (cooperative): 
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
 from core.command_rules import check_fact
-from core.errors import CommandError
 from core.exchanges.table import PROFILES
 from core.partitioning import partition_of
 from core.streams import Fact, fact_from_message, scope_of_key
@@ -20,10 +19,10 @@ from infra.messaging.connect.consumer_thread import ConsumerThread
 from infra.messaging.topics import STREAMS, Topics
 from infra.settings import Settings
 
-_AT_ONCE = 500
-"""Facts taken without yielding to the loop."""
-
 _log = structlog.get_logger("desired_state")
+
+_CHUNK: Final = 500
+"""So many facts are handled at a time before others have their turn in the event loop."""
 
 
 class Owner(Protocol):
@@ -33,8 +32,8 @@ class Owner(Protocol):
         """A partition is ours; its facts follow."""
         ...
 
-    def facts(self, partition: int, facts: Sequence[tuple[int, Fact]]) -> None:
-        """The next facts with their offsets, in order."""
+    def facts(self, partition: int, batch: Sequence[tuple[int, Fact]]) -> None:
+        """The next facts, as (offset, fact)."""
         ...
 
     def caught_up(self, partition: int) -> None:
@@ -59,9 +58,9 @@ class DesiredStateConsumer:
 
     def __init__(self, settings: Settings, owner: Owner, topics: Topics) -> None:
         self._topic = settings.gateway.topic(STREAMS)
+        self._allowed_hosts = tuple(settings.gateway.url_allow_list)
         self._owner = owner
         self._topics = topics
-        self._allowed_hosts = settings.gateway.url_allow_list
         self._assigned: set[int] = set()
         self._thread = ConsumerThread(
             self._config(settings),
@@ -138,13 +137,14 @@ class DesiredStateConsumer:
         await self._owner.group_answers(self._assigned)
 
     async def _handle(self, batch: Sequence[Message]) -> None:
-        for start in range(0, len(batch), _AT_ONCE):
-            self._take(batch[start : start + _AT_ONCE])
+        for start in range(0, len(batch), _CHUNK):
+            self._tell(batch[start : start + _CHUNK])
             await asyncio.sleep(0)
 
-    def _take(self, batch: Sequence[Message]) -> None:
+    def _tell(self, messages: Sequence[Message]) -> None:
+        """Hand over what can be read, partition by partition, each in its order."""
         facts: dict[int, list[tuple[int, Fact]]] = {}
-        for message in batch:
+        for message in messages:
             partition = message.partition() or 0
             error = message.error()
             if error is None:
@@ -154,32 +154,30 @@ class DesiredStateConsumer:
             elif error.code() == KafkaError._PARTITION_EOF:
                 self._owner.facts(partition, facts.pop(partition, []))
                 self._owner.caught_up(partition)
-        for partition, of_partition in facts.items():
-            self._owner.facts(partition, of_partition)
+        for partition, batch in facts.items():
+            self._owner.facts(partition, batch)
 
     def _read(self, message: Message, partition: int) -> Fact | None:
-        """One fact; one that cannot be read, or stands in a wrong partition, is reported and passed over."""
+        """One fact; one that cannot be read or does not belong is reported and passed over."""
         key: Any = message.key()
         value: Any = message.value()
-        offset = message.offset() or 0
         try:
             text = (key or b"").decode()
             headers = {k: (v or b"").decode() for k, v in _headers(message)}
             fact = fact_from_message(text, value, headers)
             if fact is None:
                 return None
-            check_fact(fact, PROFILES, lambda _exchange: self._allowed_hosts)
+            check_fact(fact, PROFILES, self._allowed_hosts)
             belongs = partition_of(scope_of_key(text).key, self._topics.streams_partitions)
-        except (ValueError, AssertionError, CommandError) as exc:
-            _log.error("fact ignored", key=str(key), partition=partition, offset=offset, reason=str(exc))
-            return None
-        if belongs != partition:
+            if belongs != partition:
+                raise ValueError(f"it stands in partition {partition} and belongs into {belongs}")
+        except Exception as exc:  # noqa: BLE001 - anyone may write there; nothing that is written ends the reading
             _log.error(
-                "fact ignored: it stands in a partition where it does not belong",
-                key=text,
+                "fact ignored",
+                key=repr(key)[:200],
                 partition=partition,
-                belongs=belongs,
-                offset=offset,
+                offset=message.offset(),
+                reason=str(exc) or type(exc).__name__,
             )
             return None
         return fact

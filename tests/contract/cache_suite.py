@@ -42,7 +42,7 @@ class CacheSuite:
     @pytest.fixture
     async def manager(self, redis_url, request):
         manager = RedisConnectionManager()
-        await manager.initialize(redis_settings(redis_url, f"{time.time_ns()}[x]*."))
+        await manager.initialize(redis_settings(redis_url, f"{time.time_ns()}-x_y."))
         yield manager
         await manager.close()
 

@@ -43,7 +43,7 @@ async def test_without_redis_nothing_raises_and_it_is_said_once():
 async def test_an_address_that_is_none_is_said_by_its_name():
     manager = RedisConnectionManager()
     with pytest.raises(CacheError, match="REDIS_URL"):
-        await manager.initialize(redis_settings("http://somewhere", ""))
+        await manager.initialize(redis_settings("redis://somewhere:port", ""))
 
 
 async def test_one_instance_initialised_twice_and_reset_by_close(redis_url, monkeypatch):

@@ -9,10 +9,14 @@ Written after Bitfinex's documentation (read 2026-11): "General" (ws-general), "
   word: ``hb`` (every 15 s on each channel), ``te`` and ``tu`` with a trade, ``cs`` with a checksum.
 - ``conf`` asks for a sequence over all arrays of the connection (65536), the server's time at their end
   (32768), checksums of books (131072). What of it is there is told by the size of the numbers. Arrays may
-  grow.
+  grow. Heartbeats and checksums have a sequence too; whether each has a number of its own is not said, so a
+  number that comes twice is no loss.
 - A trade comes as ``te`` at once and as ``tu`` when it is stored, both with its id: what comes first is
   taken. An amount above 0 was bought by the taker. The snapshot has the last trades, the newest first: they
-  are put in order.
+  are put in order, and those that came before the channel was renewed are passed over.
+- One book of a pair is read, the first that is open: a second one of another precision, frequency or length
+  would be mixed with it. Raw books, candles, ``status`` and all of lending (``fUSD``, with ``fte`` and
+  ``ftu``) give no records.
 - ``BID_SIZE`` and ``ASK_SIZE`` of a ticker are the sums of the 25 best orders, not what lies at the best
   price: no field of a record means that.
 - A book entry is ``[price, count, amount]``; count 0 removes; amounts of asks are below 0. The checksum is
@@ -179,6 +183,8 @@ class _Event(msgspec.Struct, frozen=True):
     symbol: str | None = None
     pair: str | None = None
     prec: str | None = None
+    freq: str | None = None
+    len: str | int | None = None
     code: int | str | None = None
     msg: str | None = None
     flags: int | None = None
@@ -186,13 +192,13 @@ class _Event(msgspec.Struct, frozen=True):
 
 
 _ARRAY = msgspec.json.Decoder(_Array)
-_EVENT = msgspec.json.Decoder(_Event)
+_EVENT = msgspec.json.Decoder(_Event, strict=False)
 _TICKER = msgspec.json.Decoder(_Ticker, strict=False)
 _TRADE = msgspec.json.Decoder(_Trade, strict=False)
 _TRADES = msgspec.json.Decoder(list[_Trade], strict=False)
-_EXACT_TICKER = msgspec.json.Decoder(_ExactTicker)
-_EXACT_TRADE = msgspec.json.Decoder(_ExactTrade)
-_EXACT_TRADES = msgspec.json.Decoder(list[_ExactTrade])
+_EXACT_TICKER = msgspec.json.Decoder(_ExactTicker, strict=False)
+_EXACT_TRADE = msgspec.json.Decoder(_ExactTrade, strict=False)
+_EXACT_TRADES = msgspec.json.Decoder(list[_ExactTrade], strict=False)
 _ENTRY = msgspec.json.Decoder(_Entry)
 _ENTRIES = msgspec.json.Decoder(list[_Entry])
 _NUMBER: msgspec.json.Decoder[int | None] = msgspec.json.Decoder(Tail)
@@ -205,25 +211,38 @@ _FRAMES: dict[RequestType, msgspec.json.Decoder[_Frame]] = {
 
 
 class _Channel:
-    """A subscription on this connection. ``request_type`` is None for those that give no records."""
+    """A subscription on this connection. ``request_type`` is None for those that give no records, ``unread``
+    says why. ``terms`` tell two books of a pair apart."""
 
-    __slots__ = ("exchange_symbol", "past_snapshot", "request_type", "trades", "trades_in_order")
+    __slots__ = ("exchange_symbol", "past_snapshot", "request_type", "terms", "unread")
 
-    def __init__(self, request_type: RequestType | None, exchange_symbol: str) -> None:
+    def __init__(
+        self, request_type: RequestType | None, exchange_symbol: str, terms: tuple[object, ...], unread: str
+    ) -> None:
         self.request_type = request_type
         self.exchange_symbol = exchange_symbol
+        self.terms = terms
+        self.unread = unread
         self.past_snapshot = False
-        self.trades: set[int] = set()
-        self.trades_in_order: deque[int] = deque()
+
+
+class _SeenTrades:
+    """The last trades of a pair, by id."""
+
+    __slots__ = ("_ids", "_in_order")
+
+    def __init__(self) -> None:
+        self._ids: set[int] = set()
+        self._in_order: deque[int] = deque()
 
     def is_new(self, trade_id: int) -> bool:
         """Whether this trade was not seen lately; it counts as seen."""
-        if trade_id in self.trades:
+        if trade_id in self._ids:
             return False
-        self.trades.add(trade_id)
-        self.trades_in_order.append(trade_id)
-        if len(self.trades_in_order) > _REMEMBERED_TRADES:
-            self.trades.discard(self.trades_in_order.popleft())
+        self._ids.add(trade_id)
+        self._in_order.append(trade_id)
+        if len(self._in_order) > _REMEMBERED_TRADES:
+            self._ids.discard(self._in_order.popleft())
         return True
 
 
@@ -239,6 +258,7 @@ class BitfinexDialect(Dialect):
         self._channels: dict[int, _Channel] = {}
         self._bulk = False
         self._sequence: int | None = None
+        self._seen_trades: dict[str, _SeenTrades] = {}
         # Which trades of the last frame became records, in their order.
         self._taken: list[int] = []
         self._last_ping = 0
@@ -300,15 +320,12 @@ class BitfinexDialect(Dialect):
         body = memoryview(array.body)
         word = None
         if body[0] == _QUOTE:
-            word = _WORDS.get(bytes(body))
-            if word is None:
-                self.ignore("word without records")
-                return ()
+            word = _WORDS.get(bytes(body), "")
         elif body[0] != _BRACKET:
             raise PayloadError("the array holds neither data nor a word")
         time_ms, sequence = _tail(array, 1 if word in _WITH_ARGUMENT else 0)
         if sequence is not None:
-            self._check_sequence(sequence, word == "hb", received_us)
+            self._check_sequence(sequence, received_us)
         return self._read(self._channels.get(array.channel_id), word, array, time_ms, received_us)
 
     def _channel_of(self, frame: str | bytes) -> _Channel | None:
@@ -333,7 +350,7 @@ class BitfinexDialect(Dialect):
             if self._sequence is not None and sequence == self._sequence + 1:
                 self._sequence = sequence
             else:
-                self._check_sequence(sequence, False, received_us)
+                self._check_sequence(sequence, received_us)
         if isinstance(data, _BookFrame):
             return self._update(channel, data.body, time_ms, received_us)
         if isinstance(data, _TradeFrame):
@@ -363,6 +380,9 @@ class BitfinexDialect(Dialect):
         if channel is None:
             self.ignore("channel that is not subscribed")
             return ()
+        if word == "":
+            self.ignore("word without records")
+            return ()
         match channel.request_type:
             case RequestType.TICKER if word is None:
                 return self._ticker(channel, array.body, time_ms, received_us)
@@ -373,14 +393,14 @@ class BitfinexDialect(Dialect):
             case RequestType.ORDERBOOK if word == "cs":
                 return self._compare(channel, array.a, time_ms, received_us)
             case None:
-                self.ignore("channel without records")
+                self.ignore(channel.unread)
                 return ()
             case _:
                 raise PayloadError(f"{word!r} belongs to no {channel.request_type} channel")
 
-    def _check_sequence(self, sequence: int, beat: bool, received_us: int) -> None:
+    def _check_sequence(self, sequence: int, received_us: int) -> None:
         last, self._sequence = self._sequence, sequence
-        if last is None or sequence == last + 1 or (beat and sequence == last):
+        if last is None or last <= sequence <= last + 1:
             return
         message = (
             f"Bitfinex: frame {sequence} of the connection came after {last}; "
@@ -451,7 +471,10 @@ class BitfinexDialect(Dialect):
         track = self.track_of(RequestType.TRADE, channel.exchange_symbol)
         if track is None:
             return ()
-        fresh = [trade for trade in trades if channel.is_new(trade.trade_id)]
+        seen = self._seen_trades.get(channel.exchange_symbol)
+        if seen is None:
+            seen = self._seen_trades[channel.exchange_symbol] = _SeenTrades()
+        fresh = [trade for trade in trades if seen.is_new(trade.trade_id)]
         if not fresh:
             self.ignore("trades already seen" if trades else "snapshot without trades")
         self._taken = [trade.trade_id for trade in fresh]
@@ -553,16 +576,34 @@ class BitfinexDialect(Dialect):
             raise PayloadError("a subscription without the number of its channel")
         request_type = _REQUEST_TYPES.get(event.channel or "")
         symbol = event.symbol or f"t{event.pair or ''}"
-        # Raw books list orders, and what begins with f is not traded but lent.
-        if not symbol.startswith("t") or (event.prec or "").startswith("R"):
+        unread = "channel without records"
+        if not self._has_records(symbol, event):
             request_type = None
         track = self.tracks.get(symbol)
         if request_type is self.request_type and track is not None and not track.active:
             self.outbox.append(_unsubscribe(event.channel_id))
             return
-        self._channels[event.channel_id] = _Channel(request_type, symbol)
+        terms = (event.prec, event.freq, str(event.len))
+        for number, channel in list(self._channels.items()):
+            if channel.request_type is not request_type or channel.exchange_symbol != symbol:
+                continue
+            if channel.terms == terms:
+                del self._channels[number]  # renewed
+            elif request_type is RequestType.ORDERBOOK:
+                request_type, unread = None, "second book of the pair"
+        self._channels[event.channel_id] = _Channel(request_type, symbol, terms, unread)
         if track is not None and request_type is self.request_type:
             self.notices.append(Confirmed((track.symbol,)))
+
+    def _has_records(self, symbol: str, event: _Event) -> bool:
+        """Not raw books, which list orders, nor what begins with f, which is not traded but lent."""
+        if not symbol.startswith("t") or (event.prec or "").startswith("R"):
+            return False
+        try:
+            self.profile.parse_symbol(symbol)
+        except ValueError:
+            return False
+        return True
 
     def _take_info(self, event: _Event) -> None:
         if event.version is not None:

@@ -11,10 +11,17 @@ Advanced Trade, which has another address and other frames.
   and the others of the request are asked for again.
 - ``level2`` wants authentication since 2023; ``level2_batch`` has the same frames every 50 ms without. It
   begins with the whole book, of any depth; ``l2update`` has absolute sizes, 0 removes. There is no sequence
-  and no checksum: the channel is documented to deliver every update.
+  and no checksum: the channel is documented to deliver every update. A time that was never set comes as
+  ``0001-01-01T00:00:00.000000Z``, as users report.
+- ``sequence``, in tickers, matches and heartbeats, counts all that happens to a product: it is without gaps on
+  the channel ``full`` alone, which wants authentication. Matches may be dropped, as documented: their
+  ``trade_id``, which counts a product's trades, shows it. A ticker's jumps, for several trades make one ticker.
 - A match's ``side`` is the maker's, so the taker's is the other. ``last_match`` repeats the last trade before
   the subscription. A ticker's first message, the state at subscription, has no ``trade_id`` and no ``time``.
-- ``heartbeat`` comes every second for each product. There is no ping in the band.
+- ``full`` also has ``received``, ``open``, ``done``, ``change`` and ``activate``; ``level3`` has the same as
+  arrays. They tell of orders, and no record is made of them; nor of ``rfq_match``, a trade outside of the book.
+- ``heartbeat`` comes every second for each product. There is no ping in the band. Its ``last_trade_id`` is not
+  used: users report 0 in it.
 """
 
 import re
@@ -35,6 +42,7 @@ from core.exchanges.base import (
     ExchangeProfile,
     Outgoing,
     Refused,
+    SymbolBroken,
     SymbolTrack,
 )
 from core.exchanges.iso_time import IsoTime, epoch_ms
@@ -55,6 +63,8 @@ _NAMES_IN_ANSWERS = {
 }
 _TAKER_SIDES = {"buy": Side.SELL, "sell": Side.BUY}
 _PRODUCT = re.compile(r"[A-Z0-9]{1,20}-[A-Z0-9]{1,20}")
+_REMEMBERED_LOSSES = 1000
+"""Trades that did not come are still taken when they come late, as long as they are not more than this."""
 _OUR_TYPES = frozenset({"ticker", "match", "last_match", "snapshot", "l2update", "heartbeat"})
 
 
@@ -117,18 +127,26 @@ class _Heartbeat(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="h
     product_id: str
 
 
+class _Head(msgspec.Struct, frozen=True):
+    """A frame that is none of our data, as far as it says what it is."""
+
+    type: str
+
+
 class _Channel(msgspec.Struct, frozen=True):
     name: str
     product_ids: list[str] | None = None
 
 
-class _Envelope(msgspec.Struct, frozen=True):
-    """A frame that is none of our data, as far as it says what it is."""
+class _Subscriptions(msgspec.Struct, frozen=True):
+    # A channel is named alone where the products stand beside, as in the shorter form of a request.
+    channels: list[_Channel | str] | None = None
+    product_ids: list[str] | None = None
 
-    type: str | None = None
-    channels: list[_Channel] | None = None
-    message: str = ""
-    reason: str = ""
+
+class _Error(msgspec.Struct, frozen=True):
+    message: str | None = None
+    reason: str | None = None
 
 
 class _Exact(msgspec.Struct, frozen=True):
@@ -140,7 +158,53 @@ _Data = _Ticker | _Match | _LastMatch | _Snapshot | _Update | _Heartbeat
 # Not strict, so that numbers written as text are read by the decoder itself.
 _DATA: msgspec.json.Decoder[_Data] = msgspec.json.Decoder(_Data, strict=False)
 _EXACT = msgspec.json.Decoder(_Exact)
-_ENVELOPE = msgspec.json.Decoder(_Envelope)
+_HEAD = msgspec.json.Decoder(_Head)
+_SUBSCRIPTIONS = msgspec.json.Decoder(_Subscriptions)
+_ERROR = msgspec.json.Decoder(_Error)
+_ORDER: msgspec.json.Decoder[list[str | int | None]] = msgspec.json.Decoder(list[str | int | None])
+"""What ``level3`` packs into an array."""
+
+
+class _TradeIds:
+    """Which trades of a product have come: ``first`` up to ``next`` (without), but for those in ``lost``.
+
+    ``counting`` is false until the first trade of a subscription: what was traded before it was not asked for.
+    """
+
+    __slots__ = ("counting", "first", "lost", "next")
+
+    def __init__(self) -> None:
+        self.first = self.next = 0
+        self.lost: set[int] = set()
+        self.counting = False
+
+    def begin(self, trade_id: int) -> None:
+        """Count anew from this trade."""
+        self.first, self.next, self.counting = trade_id, trade_id + 1, False
+        self.lost.clear()
+
+    def has(self, trade_id: int) -> bool:
+        """Whether this trade has come already."""
+        return self.first <= trade_id < self.next and trade_id not in self.lost
+
+    def take(self, trade_id: int) -> range:
+        """Note a trade that has not come yet; returns the ids before it that did not come."""
+        missed = range(0)
+        if trade_id >= self.next:
+            if self.counting:
+                missed = range(self.next, trade_id)
+            if len(self.lost) + len(missed) > _REMEMBERED_LOSSES or not self.counting:
+                self.begin(trade_id)
+            else:
+                self.lost.update(missed)
+            self.next, self.counting = trade_id + 1, True
+        elif trade_id in self.lost:
+            self.lost.discard(trade_id)
+        elif trade_id == self.first - 1:
+            self.first = trade_id
+        else:
+            self.begin(trade_id)
+        return missed
 
 
 # -- protocol ------------------------------------------------------------------------------------------
@@ -153,7 +217,7 @@ class CoinbaseDialect(Dialect):
         super().__init__(profile, request_type, session_id)
         # Products of each request that waits for its answer; answers come in the order of the requests.
         self._asked: deque[tuple[str, ...]] = deque()
-        self._last_trade: dict[str, int] = {}
+        self._trade_ids: dict[str, _TradeIds] = {}
 
     def subscribe(self, added: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
         """``subscribe`` for the added products."""
@@ -161,6 +225,10 @@ class CoinbaseDialect(Dialect):
 
     def unsubscribe(self, removed: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
         """``unsubscribe`` for the removed products."""
+        for track in removed:
+            ids = self._trade_ids.get(track.exchange_symbol)
+            if ids is not None:
+                ids.counting = False
         return self._requests("unsubscribe", [track.exchange_symbol for track in removed])
 
     def probe(self) -> None:
@@ -206,33 +274,41 @@ class CoinbaseDialect(Dialect):
         """The frame as data, or None after it was counted."""
         try:
             return _DATA.decode(frame)
-        except msgspec.ValidationError:
-            envelope = _ENVELOPE.decode(frame)
-            if envelope.type is None:
-                raise PayloadError("the frame has no type") from None
-            if envelope.type in _OUR_TYPES:
-                raise
-        if envelope.type == "subscriptions":
-            self._acknowledge(envelope.channels or [])
-        elif envelope.type == "error":
-            self._complain(envelope.message, envelope.reason)
+        except msgspec.ValidationError as exc:
+            if _begins_array(frame):
+                if not isinstance(next(iter(_ORDER.decode(frame)), None), str):
+                    raise PayloadError("the array is no order of level 3") from None
+                self.ignore("order of level 3")
+                return None
+            kind = _type_of(frame)
+            if kind in _OUR_TYPES:
+                raise exc
+        if kind == "subscriptions":
+            self._acknowledge(_SUBSCRIPTIONS.decode(frame))
+        elif kind == "error":
+            error = _ERROR.decode(frame)
+            self._complain(error.message or "", error.reason or "")
         else:
             # New types may come at any time, and are to be passed over.
             self.ignore("type without records")
         return None
 
-    def _acknowledge(self, channels: Sequence[_Channel]) -> None:
+    def _acknowledge(self, answer: _Subscriptions) -> None:
         """The answer to a request, with all that runs."""
         self.control()
         if self._asked:
             self._asked.popleft()
+        if self.accept_all:
+            # A recording may go on with another connection under the same name.
+            for ids in self._trade_ids.values():
+                ids.counting = False
         names = _NAMES_IN_ANSWERS[self.request_type]
-        listed = [
-            self.tracks.get(product)
-            for channel in channels
-            if channel.name in names
-            for product in channel.product_ids or ()
-        ]
+        products: list[str] = []
+        for channel in answer.channels or ():
+            name, own = (channel, None) if isinstance(channel, str) else (channel.name, channel.product_ids)
+            if name in names:
+                products.extend(own or answer.product_ids or ())
+        listed = map(self.tracks.get, products)
         confirmed = tuple(track.symbol for track in listed if track and track.active and not track.confirmed)
         if confirmed:
             self.notices.append(Confirmed(confirmed))
@@ -311,16 +387,10 @@ class CoinbaseDialect(Dialect):
         track = self.track_of(RequestType.TRADE, data.product_id)
         if track is None:
             return ()
-        trade_id = data.trade_id
-        if trade_id is not None:
-            # A subscription that is renewed brings the last trade again.
-            if isinstance(data, _LastMatch) and self._last_trade.get(data.product_id) == trade_id:
-                self.ignore("last match already seen")
-                if not track.confirmed:
-                    self.notices.append(Confirmed((track.symbol,)))
-                return ()
-            self._last_trade[track.exchange_symbol] = trade_id
         time_ms = epoch_ms(data.time)
+        trade_id = data.trade_id
+        if trade_id is not None and not self._is_new(track, trade_id, isinstance(data, _LastMatch)):
+            return ()
         track.sequence += 1
         return (
             Trade(
@@ -338,6 +408,29 @@ class CoinbaseDialect(Dialect):
                 None if trade_id is None else str(trade_id),
             ),
         )
+
+    def _is_new(self, track: SymbolTrack, trade_id: int, begins: bool) -> bool:
+        """Whether the trade did not come yet, as it does again with a renewed subscription and from a second
+        channel. What is missing before it is told, once."""
+        ids = self._trade_ids.get(track.exchange_symbol)
+        if ids is None:
+            ids = self._trade_ids[track.exchange_symbol] = _TradeIds()
+        if ids.has(trade_id):
+            self.ignore("trade already seen")
+            if not track.confirmed:
+                self.notices.append(Confirmed((track.symbol,)))
+            if begins:
+                ids.counting = False
+            return False
+        if begins:
+            ids.begin(trade_id)
+            return True
+        missed = ids.take(trade_id)
+        if missed:
+            which = f"trade {missed[0]}" if len(missed) == 1 else f"trades {missed[0]} to {missed[-1]}"
+            message = f"Coinbase: {track.symbol}: {which} did not come"
+            self.notices.append(SymbolBroken(track.symbol, ErrorCode.SEQUENCE_GAP, message))
+        return True
 
     def _snapshot(self, data: _Snapshot, received_us: int) -> Sequence[Record]:
         track = self.track_of(RequestType.ORDERBOOK, data.product_id)
@@ -362,6 +455,18 @@ class CoinbaseDialect(Dialect):
         for change in data.changes:
             (bids if change.side == "buy" else asks).append(Level(change.price, change.size))
         return (self.books.delta(track, bids, asks, received_us, time_ms),)
+
+
+def _begins_array(frame: str | bytes) -> bool:
+    head = frame.lstrip()[:1]
+    return head in ("[", b"[")
+
+
+def _type_of(frame: str | bytes) -> str:
+    try:
+        return _HEAD.decode(frame).type
+    except msgspec.ValidationError as exc:
+        raise PayloadError("the frame has no type") from exc
 
 
 def _price(level: Level) -> float:

@@ -10,6 +10,7 @@ from core.errors import PayloadError
 IsoTime = Annotated[datetime, Meta(tz=True)]
 """A moment with its offset from UTC (``Z`` or ``+09:00``); without one it is an error of the frame."""
 
+_NO_TIME_YEAR: Final = 1
 _FIRST_MS: Final = 1_000_000_000_000
 _END_MS: Final = 10_000_000_000_000
 
@@ -17,9 +18,11 @@ _END_MS: Final = 10_000_000_000_000
 def epoch_ms(moment: datetime | None) -> int | None:
     """The moment in epoch milliseconds, rounded down; None for none.
 
+    ``0001-01-01T00:00:00Z`` is none too: servers written in Go send it for a time that was never set.
+
     Raises ``PayloadError`` outside the years 2001 to 2286, as ``values.EpochMs`` does for numbers.
     """
-    if moment is None:
+    if moment is None or moment.year == _NO_TIME_YEAR:
         return None
     # A double holds the microseconds of this age exactly, milliseconds made of it at once it does not.
     ms = round(moment.timestamp() * 1e6) // 1000

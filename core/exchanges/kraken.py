@@ -3,7 +3,7 @@
 Written after Kraken's documentation (read 2026-11): the channels Ticker, Trade, Book, Status and Heartbeat
 and the methods subscribe, unsubscribe and ping under docs.kraken.com/exchange/api-reference/spot-websocket-v2
 (also under docs.kraken.com/api/docs/websocket-v2), the guides "Spot WebSocket Introduction" and "Book
-checksum (WebSocket v2)", and the support article "WebSocket API frequently asked questions".
+checksum (WebSocket v2)", the changelog, and the support article "WebSocket API frequently asked questions".
 
 - A request is ``{"method": "subscribe", "params": {"channel", "symbol": […], …}, "req_id"}``. Each symbol is
   answered by itself, with ``success`` and ``result``, or with ``error`` and mostly ``symbol``.
@@ -15,6 +15,10 @@ checksum (WebSocket v2)", and the support article "WebSocket API frequently aske
   book has to be cut at the subscribed depth (10, 25, 100, 500, 1000) after each message. The checksum is
   CRC32 over the best 10 asks, then bids: price and quantity as the frame wrote them, without the point and
   without leading zeros. There is no sequence. After a mismatch the pair is subscribed anew.
+- The same server speaks version 1 at another path: arrays, ``[channel, {…}, "book-10", "XBT/USD"]``, and
+  objects with ``event``. They are passed over.
+- Tokenised stocks have lower case in their names: ``AAPLx/USD``. A name with a dot, as ``ETH2.S``, has no
+  canonical form, and is passed over.
 - ``heartbeat`` comes about every second in which nothing else does. ``ping`` is answered by ``pong``; a
   connection on which nothing is sent for a minute may be closed. About 150 connects in 10 minutes and address
   are let through.
@@ -54,9 +58,18 @@ _OUR_CHANNELS = frozenset(_CHANNELS.values())
 _STREAM_TYPES = {"snapshot": StreamType.SNAPSHOT, "update": StreamType.REALTIME}
 _SIDES = {"buy": Side.BUY, "sell": Side.SELL}
 _FORMER_NAMES = {"XBT": "BTC", "XDG": "DOGE"}
+_TOKENISED_STOCKS = (
+    "AAPLx", "AMZNx", "COINx", "CRCLx", "GLDx", "GMEx", "GOOGLx", "HOODx", "METAx", "MSFTx", "MSTRx", "NFLXx",
+    "NVDAx", "PLTRx", "QQQx", "SPYx", "TQQQx", "TSLAx",
+)  # fmt: skip
+"""Those that Kraken's articles on xStocks name. Their list grows; one that is not here is spelled in capitals,
+and the exchange then refuses it. (Recordings are read whatever they hold.)"""
+_OWN_NAMES = {name.upper(): name for name in _TOKENISED_STOCKS}
 _DEPTHS = (10, 25, 100, 500, 1000)
 _CHECKSUM_LEVELS = 10
 _REMEMBERED_REQUESTS = 100
+_VERSION_1 = "frame of version 1"
+_MIN_PARTS_V1 = 4
 
 
 # -- frames --------------------------------------------------------------------------------------------
@@ -143,6 +156,7 @@ class _Envelope(msgspec.Struct, frozen=True):
     error: str | None = None
     symbol: str | None = None
     req_id: int | None = None
+    event: str | None = None
 
 
 _Data = _Tickers | _Trades | _Books | _Heartbeat
@@ -150,6 +164,7 @@ _Data = _Tickers | _Trades | _Books | _Heartbeat
 _DATA: msgspec.json.Decoder[_Data] = msgspec.json.Decoder(_Data, strict=False)
 _EXACT = msgspec.json.Decoder(_ExactFrame)
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
+_PARTS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 # All of a frame is read before the first of its records takes its sequence: an error in the middle must not
@@ -242,6 +257,9 @@ class KrakenDialect(Dialect):
         try:
             return _DATA.decode(frame)
         except msgspec.ValidationError:
+            if _is_of_version_1(frame):
+                self.ignore(_VERSION_1)
+                return None
             envelope = _ENVELOPE.decode(frame)
             if envelope.channel in _OUR_CHANNELS:
                 raise
@@ -253,6 +271,8 @@ class KrakenDialect(Dialect):
             self.control()
         elif envelope.channel is not None:
             self.ignore("channel without records")
+        elif envelope.event is not None:
+            self.ignore(_VERSION_1)
         else:
             raise PayloadError("the frame has neither a channel nor a method nor an error")
         return None
@@ -287,6 +307,14 @@ class KrakenDialect(Dialect):
             self.notices.append(Refused((track.symbol,), ErrorCode.UNKNOWN_SYMBOL, message))
         else:
             self.notices.append(Refused((track.symbol,), ErrorCode.SUBSCRIBE_REJECTED, message))
+
+    def track_of(self, request_type: RequestType, exchange_symbol: str) -> SymbolTrack | None:
+        """As ``Dialect.track_of``; a pair that has no canonical form is passed over."""
+        try:
+            return super().track_of(request_type, exchange_symbol)
+        except PayloadError:
+            self.ignore("pair without a canonical form")
+            return None
 
     def _tickers(self, frame: _Tickers, received_us: int) -> Sequence[Record]:
         stream_type = _STREAM_TYPES.get(frame.type or "", StreamType.UNKNOWN)
@@ -406,6 +434,14 @@ class KrakenDialect(Dialect):
         return zlib.crc32("".join(map(_DIGITS_OF, best)).encode())
 
 
+def _is_of_version_1(frame: str | bytes) -> bool:
+    """Whether this is ``[channel, data…, "name", "pair"]``; raises for an array that is not of JSON."""
+    if frame.lstrip()[:1] not in ("[", b"["):
+        return False
+    parts = [bytes(part) for part in _PARTS.decode(frame)]
+    return len(parts) >= _MIN_PARTS_V1 and parts[0].isdigit() and all(p[:1] == b'"' for p in parts[-2:])
+
+
 def _depth_for(levels: int) -> int:
     return next((depth for depth in _DEPTHS if depth >= levels), _DEPTHS[-1])
 
@@ -472,8 +508,9 @@ class Kraken(ExchangeProfile):
         )
 
     def spell_symbol(self, symbol: Symbol) -> str:
-        """``BTC/USD`` for BTC-USD, and for XBT-USD."""
+        """``BTC/USD`` for BTC-USD, and for XBT-USD; ``AAPLx/USD`` for AAPLX-USD."""
         base, quote = (_FORMER_NAMES.get(part, part) for part in (symbol.base, symbol.quote))
+        base = _OWN_NAMES.get(base, base)
         return f"{base}/{quote}"
 
     def dialect(self, request_type: RequestType, session_id: int) -> KrakenDialect:

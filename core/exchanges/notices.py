@@ -37,7 +37,8 @@ class SymbolBroken(msgspec.Struct, frozen=True):
     """One symbol alone is not to be relied on: its book's chain broke, or its channel fell silent.
 
     ``code`` is ``sequence_gap``, ``checksum_mismatch`` or ``stream_stale``. Told once an incident; the session
-    repairs it itself and says ``SymbolWhole`` when it has.
+    repairs it itself and says ``SymbolWhole`` when it has. Trades that did not come are told in the same way,
+    and nothing brings them back.
     """
 
     symbol: str

@@ -87,6 +87,99 @@ def test_a_trade_that_only_comes_when_it_is_stored_is_taken() -> None:
     assert record.trade_id == "401597396"
 
 
+def test_a_renewed_channel_does_not_double_its_last_trades() -> None:
+    session = session_for(RequestType.TRADE, "BTC-USD")
+    session.receive(frame("bitfinex", "trade.snapshot"), US)
+    renewed = frame("bitfinex", "subscribed.trades").replace(b"19111", b"19112")
+    session.receive(renewed, US)
+    text = "[19112,[[401597396,1574694479001,-0.0125,7245.2],[401597395,1574694478808,0.005,7245.3]]]"
+    (record,) = session.receive(text, US)
+    assert (record.trade_id, record.sequence) == ("401597396", 4)
+    # The channel that it took the place of is gone.
+    session.receive(frame("bitfinex", "trade"), US)
+    assert session.ignored == {"channel that is not subscribed": 1}
+
+
+def test_a_trade_of_a_derivative_with_a_whole_amount() -> None:
+    session = StreamSession(Bitfinex(), RequestType.TRADE, 7, now_s=0.0, accept_all=True)
+    session.receive(frame("bitfinex", "subscribed.derivative"), US)
+    common = ("bitfinex", "europe", "BTCF0-USTF0", "tBTCF0:USTF0")
+    assert session.receive(frame("bitfinex", "trade.derivative"), US) == [
+        Trade(*common, 1574963975602, US, 7, 1, 7440.1, 3.0, Side.BUY, "402088407")
+    ]
+
+
+def test_a_ticker_without_most_of_its_figures() -> None:
+    session = session_for(RequestType.TICKER, "BTC-USD")
+    (record,) = session.receive(frame("bitfinex", "ticker.nulls"), US)
+    assert record == Ticker(
+        exchange="bitfinex",
+        region="europe",
+        symbol="BTC-USD",
+        exchange_symbol="tBTCUSD",
+        exchange_ts_ms=1574694478840,
+        received_ts_us=US,
+        session_id=7,
+        sequence=1,
+        price=7617.1,
+        ask=7617.5,
+        stream_type=StreamType.SNAPSHOT,
+    )
+
+
+def test_what_gives_no_records_still_counts_in_the_sequence() -> None:
+    session = StreamSession(Bitfinex(), RequestType.TRADE, 7, now_s=0.0, accept_all=True)
+    for text in (
+        '{"event":"subscribed","channel":"trades","chanId":1,"symbol":"tBTCUSD"}',
+        '{"event":"subscribed","channel":"trades","chanId":71,"symbol":"fUSD"}',
+        '{"event":"subscribed","channel":"status","chanId":3,"key":"liq:global"}',
+        '[1,"te",[5,1574694479001,1,7],1,1574694479015]',
+        '[71,"fte",[6,1574694478808,-2101.5,0.0002,2],2,1574694478820]',
+        '[71,"ftu",[6,1574694478808,-2101.5,0.0002,2],3,1574694478821]',
+        "[71,[0.1,2,30],4,1574694478821]",
+        '[3,[["pos",1,1574694478821,null,"tBTCUSD",1,2]],5,1574694478822]',
+        '[9,"hb",6,1574694478823]',
+        '[9,"xyz",7,1574694478823]',
+        '[1,"tu",[5,1574694479001,1,7],8,1574694479015]',
+        '[1,"te",[7,1574694479001,1,7],9,1574694479015]',
+    ):
+        session.receive(text, US)
+    assert session.take_notices() == []
+    assert session.parse_failed == 0
+    assert session.ignored == {
+        "word without records": 2,
+        "channel without records": 2,
+        "channel that is not subscribed": 1,
+        "trades already seen": 1,
+    }
+    session.receive('[71,"fte",[8,1574694478808,-1,0.0002,2],11,1574694478820]', US)
+    assert [notice.code for notice in session.take_notices()] == [ErrorCode.SEQUENCE_GAP]
+
+
+def test_a_number_that_comes_twice_is_no_loss() -> None:
+    session = session_for(RequestType.ORDERBOOK, "ETH-USD")
+    for name in ("orderbook.snapshot", "orderbook", "orderbook.ask"):
+        session.receive(frame("bitfinex", name), US)
+    (record,) = session.receive(frame("bitfinex", "orderbook.checksum").replace(b",4,", b",3,"), US)
+    (after,) = session.receive("[10092,[7254.8,2,-0.5],4,1574694475190]", US)
+    assert (record.valid, after.valid) == (True, True)
+    assert [notice for notice in session.take_notices() if isinstance(notice, SymbolBroken)] == []
+
+
+def test_only_one_book_of_a_pair_is_read() -> None:
+    session = StreamSession(Bitfinex(), RequestType.TRADE, 7, now_s=0.0, accept_all=True)
+    second = frame("bitfinex", "subscribed.book").replace(b"10092", b"10093").replace(b"P0", b"P1")
+    for message in (frame("bitfinex", "subscribed.book"), second, frame("bitfinex", "orderbook.snapshot")):
+        session.receive(message, US)
+    assert session.receive("[10093,[[7250,12,40.5],[7260,3,-9]],2,1574694475101]", US) == ()
+    assert session.receive('[10093,"cs",5,3,1574694475101]', US) == ()
+    assert session.ignored == {"second book of the pair": 2}
+    session.receive('{"event":"unsubscribed","status":"OK","chanId":10092}', US)
+    session.receive(second.replace(b"10093", b"10094"), US)
+    (record,) = session.receive("[10094,[[7250,12,40.5],[7260,3,-9]],4,1574694475101]", US)
+    assert (record.kind, record.valid, pairs(record.bids)) == (BookKind.SNAPSHOT, True, [(7250.0, 40.5)])
+
+
 def test_order_book_with_its_checksum() -> None:
     session = session_for(RequestType.ORDERBOOK, "ETH-USD")
     (snapshot,) = session.receive(frame("bitfinex", "orderbook.snapshot"), US)
@@ -160,6 +253,18 @@ def test_a_gap_without_books_is_a_complaint() -> None:
     assert [notice.code for notice in session.take_notices() if isinstance(notice, Complaint)] == [
         ErrorCode.SEQUENCE_GAP
     ]
+
+
+@pytest.mark.parametrize("flags", ["536870912", '"536870912"'])
+def test_bulk_updates_are_told_by_their_flag(flags: str) -> None:
+    session = session_for(RequestType.ORDERBOOK, "ETH-USD")
+    session.receive(f'{{"event":"conf","status":"OK","flags":{flags}}}', US)
+    session.receive("[10092,[[10,1,1],[11,1,-1]]]", US)
+    (record,) = session.receive("[10092,[[10,0,1],[9,1,1]]]", US)
+    assert (record.kind, pairs(record.bids)) == (BookKind.DELTA, [(10.0, 0.0), (9.0, 1.0)])
+    session.receive('{"event":"conf","status":"OK"}', US)
+    (record,) = session.receive("[10092,[[10,1,1],[11,1,-1]]]", US)
+    assert record.kind is BookKind.SNAPSHOT
 
 
 def test_bulk_updates_are_no_snapshot() -> None:
@@ -249,6 +354,7 @@ def test_an_error_refuses_the_pair_it_names() -> None:
         ("10001", "unknown", [ErrorCode.SUBSCRIBE_REJECTED]),
         (10301, "dup subscription", []),
         (10401, "not subscribed", []),
+        (20000, "rate limit: too many requests", [ErrorCode.RATE_LIMITED]),
     ],
 )
 def test_other_errors(code: object, msg: str, expected: list[ErrorCode]) -> None:
@@ -277,11 +383,11 @@ def test_a_replay_of_two_connections() -> None:
     records = []
     for name in names * 2:
         records += session.receive(frame("bitfinex", name), US)
-    assert [type(record).__name__ for record in records] == (["OrderBook"] * 4 + ["Trade"]) * 2
+    assert [type(record).__name__ for record in records] == ["OrderBook"] * 4 + ["Trade"] + ["OrderBook"] * 4
     assert all(record.valid for record in records if isinstance(record, OrderBook))
     assert session.take_notices() == []
     assert session.parse_failed == 0
-    assert session.ignored == {"channel without records": 2, "trades already seen": 2}
+    assert session.ignored == {"channel without records": 2, "trades already seen": 3}
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,97 @@ def test_a_renewed_subscription_does_not_double_the_last_trade() -> None:
     session.receive(frame("coinbase", "trade"), US)
     again = frame("coinbase", "trade").replace(b'"match"', b'"last_match"')
     assert session.receive(again, US) == ()
-    assert session.ignored == {"last match already seen": 1}
+    assert session.ignored == {"trade already seen": 1}
+
+
+def match(trade_id: int, *, product: str = "BTC-USD", kind: str = "match") -> bytes:
+    changed = frame("coinbase", "trade").replace(b'"trade_id":10', f'"trade_id":{trade_id}'.encode())
+    return changed.replace(b"BTC-USD", product.encode()).replace(b'"match"', f'"{kind}"'.encode())
+
+
+def told(session: StreamSession) -> list[tuple[str, ErrorCode, str]]:
+    return [(n.symbol, n.code, n.message) for n in session.take_notices() if isinstance(n, SymbolBroken)]
+
+
+def test_trades_that_did_not_come_are_told_once() -> None:
+    session = session_for(RequestType.TRADE, "BTC-USD", "ETH-USD")
+    records = []
+    for trade_id, product in (
+        (10, "BTC-USD"),
+        (70, "ETH-USD"),
+        (11, "BTC-USD"),
+        (14, "BTC-USD"),
+        (71, "ETH-USD"),
+    ):
+        records += session.receive(match(trade_id, product=product), US)
+    assert [(record.symbol, record.sequence, record.trade_id) for record in records] == [
+        ("BTC-USD", 1, "10"),
+        ("ETH-USD", 1, "70"),
+        ("BTC-USD", 2, "11"),
+        ("BTC-USD", 3, "14"),
+        ("ETH-USD", 2, "71"),
+    ]
+    assert told(session) == [
+        ("BTC-USD", ErrorCode.SEQUENCE_GAP, "Coinbase: BTC-USD: trades 12 to 13 did not come")
+    ]
+    session.receive(match(15), US)
+    session.receive(match(17), US)
+    assert told(session) == [("BTC-USD", ErrorCode.SEQUENCE_GAP, "Coinbase: BTC-USD: trade 16 did not come")]
+
+
+def test_a_trade_that_comes_late_is_taken_and_one_that_comes_twice_is_not() -> None:
+    session = session_for(RequestType.TRADE, "BTC-USD")
+    ids = [record.trade_id for n in (11, 10, 14, 13, 13, 14, 15) for record in session.receive(match(n), US)]
+    assert ids == ["11", "10", "14", "13", "15"]
+    assert len(told(session)) == 1
+    assert session.ignored == {"trade already seen": 2}
+
+
+def test_no_loss_is_told_around_a_subscription() -> None:
+    session = session_for(RequestType.TRADE, "BTC-USD")
+    session.receive(match(20, kind="last_match"), US)
+    session.receive(match(22), US)  # 21 may have been traded while the subscription was set up
+    session.unsubscribe(["BTC-USD"], 0.0)
+    session.receive(match(23), US)
+    session.subscribe([Coinbase().parse_symbol("BTC-USD")], 0.0)
+    session.receive(match(40), US)
+    session.receive(match(41, kind="last_match"), US)
+    session.receive(match(60), US)
+    assert told(session) == []
+    session.receive(match(62), US)
+    assert len(told(session)) == 1
+
+
+def test_a_recording_may_go_on_with_another_connection() -> None:
+    session = StreamSession(Coinbase(), RequestType.TICKER, 1, now_s=0.0, accept_all=True)
+    for message in (match(20), frame("coinbase", "subscriptions"), match(30), match(31)):
+        session.receive(message, US)
+    assert told(session) == []
+    session.receive(match(33), US)
+    assert len(told(session)) == 1
+
+
+def test_ids_that_begin_anew_are_taken() -> None:
+    session = session_for(RequestType.TRADE, "BTC-USD")
+    ids = [record.trade_id for n in (900, 901, 1, 2, 3, 5) for record in session.receive(match(n), US)]
+    assert ids == ["900", "901", "1", "2", "3", "5"]
+    assert [message for _, _, message in told(session)] == ["Coinbase: BTC-USD: trade 4 did not come"]
+
+
+def test_a_great_loss_is_told_once_and_not_remembered_by_the_trade() -> None:
+    session = session_for(RequestType.TRADE, "BTC-USD")
+    for trade_id in (10, 5_000_000_000, 5_000_000_001):
+        assert session.receive(match(trade_id), US)
+    assert [message for _, _, message in told(session)] == [
+        "Coinbase: BTC-USD: trades 11 to 4999999999 did not come"
+    ]
+
+
+def test_tickers_may_pass_over_trades() -> None:
+    session = session_for(RequestType.TICKER, "ETH-USD")
+    for trade_id in (b"370843401", b"370843409"):
+        assert session.receive(frame("coinbase", "ticker").replace(b"370843401", trade_id), US)
+    assert session.take_notices() == [Confirmed(("ETH-USD",))]
 
 
 def test_order_book() -> None:
@@ -133,6 +223,15 @@ def test_order_book() -> None:
     session.on_time(61.0, US)
     (whole,) = session.take_records()
     assert (whole.bids[0], whole.asks) == (Level(10101.8, 0.162567), [Level(10103.0, 2.0)])
+
+
+def test_an_update_whose_time_was_never_set_has_none() -> None:
+    session = session_for(RequestType.ORDERBOOK, "BTC-USD")
+    session.receive(frame("coinbase", "orderbook.snapshot"), US)
+    (update,) = session.receive(frame("coinbase", "orderbook.timeless"), US)
+    assert (update.exchange_ts_ms, update.valid, update.bids) == (None, True, [Level(10101.1, 0.0)])
+    (update,) = session.receive(frame("coinbase", "orderbook").replace(b"27.966Z", b"27.966123456Z"), US)
+    assert update.exchange_ts_ms == 1565815347966
 
 
 def test_a_deep_snapshot_is_sorted_and_cut_at_what_the_book_holds() -> None:
@@ -183,6 +282,15 @@ def test_the_answer_confirms_what_it_lists_under_our_channel() -> None:
     session.receive(frame("coinbase", "subscriptions"), US)
     assert session.take_notices() == []
     assert session.controls == 1
+
+
+def test_channels_may_be_named_alone() -> None:
+    session = session_for(RequestType.TICKER, "BTC-USD", "ETH-USD")
+    session.receive(frame("coinbase", "subscriptions.names"), US)
+    session.receive('{"type":"subscriptions","channels":null}', US)
+    session.receive('{"type":"subscriptions","channels":[{"name":"ticker","product_ids":null}]}', US)
+    assert session.take_notices() == [Confirmed(("BTC-USD",))]
+    assert (session.controls, session.parse_failed) == (3, 0)
 
 
 def test_an_unknown_product_is_refused_and_the_others_are_asked_for_again() -> None:
@@ -237,10 +345,20 @@ def test_a_channel_without_heartbeats_is_found_and_renewed_alone() -> None:
 
 def test_other_types_are_passed_over() -> None:
     session = session_for(RequestType.TICKER, "BTC-USD")
-    for name in ("status", "received"):
+    names = ("status", "received", "level3.schema", "activate", "change", "done", "rfq_match", "auction")
+    for name in names:
         assert session.receive(frame("coinbase", name), US) == ()
-    assert session.ignored == {"type without records": 2}
+    assert session.receive('{"type":"news","channels":3,"message":{},"reason":7}', US) == ()
+    assert session.receive(frame("coinbase", "level3.open"), US) == ()
+    assert session.ignored == {"type without records": len(names) + 1, "order of level 3": 1}
     assert session.parse_failed == 0
+
+
+@pytest.mark.parametrize("text", ["[]", "[1]", '[["open"]]', "3", '"match"', '{"type":3}'])
+def test_what_is_no_frame_is_unparsed(text: str) -> None:
+    session = session_for(RequestType.TICKER, "BTC-USD")
+    assert session.receive(text, US) == ()
+    assert session.parse_failed == 1
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,11 @@ def test_a_wrong_checksum_is_told_once_and_repaired_by_a_new_subscription_of_tha
 
 def test_numbers_as_text_and_with_exponents_give_the_same_checksum() -> None:
     message = frame("kraken", "orderbook.snapshot")
-    for former, other in ((b"45283.5,", b'"45283.5",'), (b"0.00100000", b"1.00000e-3"), (b"0.0010", b"0.0010")):
+    for former, other in (
+        (b"45283.5,", b'"45283.5",'),
+        (b"0.00100000", b"1.00000e-3"),
+        (b"0.00100000", b"1.00000E-03"),
+    ):
         session = session_for(RequestType.ORDERBOOK, "BTC-USD")
         (record,) = session.receive(message.replace(former, other), US)
         assert record.valid
@@ -207,6 +211,64 @@ def test_channels_that_were_not_asked_for_are_ignored() -> None:
         "frame without data": 1,
         "other request type": 1,
     }
+
+
+def test_frames_of_version_1_are_passed_over() -> None:
+    session = session_for(RequestType.TICKER, "BTC-USD")
+    names = ("book", "ticker", "heartbeat", "subscribed")
+    for name in names:
+        assert session.receive(frame("kraken", f"version1.{name}"), US) == ()
+    assert session.ignored == {"frame of version 1": len(names)}
+    assert (session.parse_failed, session.take_notices()) == (0, [])
+
+
+def test_other_channels_and_warnings_in_a_replay() -> None:
+    session = StreamSession(Kraken(), RequestType.TICKER, 1, now_s=0.0, accept_all=True)
+    for name in ("level3", "instrument", "ohlc", "warning"):
+        assert session.receive(frame("kraken", name), US) == ()
+    assert session.ignored == {"channel without records": 3}
+    assert (session.controls, session.parse_failed) == (1, 0)
+
+
+def test_a_pair_without_a_canonical_form_is_passed_over() -> None:
+    session = StreamSession(Kraken(), RequestType.TICKER, 1, now_s=0.0, accept_all=True)
+    message = json.loads(frame("kraken", "trade"))
+    message["data"] += json.loads(frame("kraken", "trade.staked"))["data"]
+    assert [record.symbol for record in session.receive(json.dumps(message), US)] == ["MATIC-USD"] * 2
+    assert session.ignored == {"pair without a canonical form": 1}
+    assert session.parse_failed == 0
+
+
+@pytest.mark.parametrize("accept_all", [False, True])
+def test_a_tokenised_stock_keeps_its_lower_case(accept_all: bool) -> None:
+    profile = Kraken()
+    session = StreamSession(profile, RequestType.TICKER, 7, now_s=0.0, accept_all=accept_all)
+    if not accept_all:
+        session.subscribe([profile.parse_symbol("AAPLX-USD")], 0.0)
+        (request,) = session.take_outbox()
+        assert json.loads(request)["params"]["symbol"] == ["AAPLx/USD"]
+    assert session.receive(frame("kraken", "ticker.stock"), US) == [
+        Ticker(
+            exchange="kraken",
+            region="na",
+            symbol="AAPLX-USD",
+            exchange_symbol="AAPLx/USD",
+            exchange_ts_ms=1755698531123,
+            received_ts_us=US,
+            session_id=7,
+            sequence=1,
+            price=231.15,
+            high=232.04,
+            low=229.5,
+            change_rate=0.48 / 100,
+            volume_24h=812.4,
+            bid=231.11,
+            bid_quantity=4.1,
+            ask=231.2,
+            ask_quantity=0.5,
+            stream_type=StreamType.REALTIME,
+        )
+    ]
 
 
 def test_a_ping_goes_out_in_time() -> None:
@@ -269,6 +331,8 @@ def test_errors_that_leave_things_as_wanted_are_controls(error: dict[str, object
         ("orderbook", (b"45283.45", b"0"), "out of range"),
         ("orderbook", (b'"update"', b'"other"'), "type"),
         ("heartbeat", (b'"channel"', b'"c"'), "neither"),
+        ("version1.book", (b',"book-10","XBT/USD"', b""), "object"),
+        ("version1.book", (b"[336", b'["a"'), "object"),
     ],
 )
 def test_nonsense_is_unparsed(name: str, change: tuple[bytes, bytes], reason: str) -> None:
@@ -289,6 +353,10 @@ def test_nonsense_is_unparsed(name: str, change: tuple[bytes, bytes], reason: st
         ("XDG-USD", "DOGE-USD", "DOGE/USD"),
         ("1INCH/USD", "1INCH-USD", "1INCH/USD"),
         ("T/USD", "T-USD", "T/USD"),
+        ("USDT/USD", "USDT-USD", "USDT/USD"),
+        ("AAPLx/USD", "AAPLX-USD", "AAPLx/USD"),
+        ("tslax-usd", "TSLAX-USD", "TSLAx/USD"),
+        ("SNX/USD", "SNX-USD", "SNX/USD"),
     ],
 )
 def test_symbols(text: str, canonical: str, spelled: str) -> None:

@@ -21,7 +21,8 @@ Written after Bitfinex's documentation (read 2026-11): "General" (ws-general), "
   price: no field of a record means that.
 - A book entry is ``[price, count, amount]``; count 0 removes; amounts of asks are below 0. The checksum is
   CRC32, signed, of the best 25 of both sides in turn, ``price:amount``, in the text of the frames. It comes
-  in a frame of its own, which becomes a delta without levels.
+  in a frame of its own, which becomes a delta without levels. A number left out of the sequence may have been
+  any channel's: a book of up to 25 levels a side is doubted until its next checksum, a deeper one is broken.
 - 25 channels a connection, 20 connects a minute and address. Codes 20051 (the server restarts), 20060 and
   20061 (maintenance begins, ends: subscribe anew), 10300 (refused), 10305 (too many channels).
 - Pairs are ``tBTCUSD``, with a colon where a currency's code is not of three letters: ``tDOGE:USD``. Some
@@ -61,6 +62,7 @@ _REQUEST_TYPES = {name: request_type for request_type, name in _CHANNELS.items()
 _LENGTHS = (1, 25, 100, 250)
 _TIMESTAMP, _SEQ_ALL, _OB_CHECKSUM, _BULK_UPDATES = 32_768, 65_536, 131_072, 536_870_912
 _CHECKSUM_LEVELS = 25
+_LENGTHS_CHECKED = frozenset({"1", "25"})
 _CODE_LETTERS = 3
 _REMEMBERED_TRADES = 256
 _FIRST_TIME_MS, _END_TIME_MS = 1_000_000_000_000, 10_000_000_000_000
@@ -212,18 +214,20 @@ _FRAMES: dict[RequestType, msgspec.json.Decoder[_Frame]] = {
 
 class _Channel:
     """A subscription on this connection. ``request_type`` is None for those that give no records, ``unread``
-    says why. ``terms`` tell two books of a pair apart."""
+    says why. ``terms`` (precision, frequency, length) tell two books of a pair apart. ``checked``: checksums
+    come that cover all of the book."""
 
-    __slots__ = ("exchange_symbol", "past_snapshot", "request_type", "terms", "unread")
+    __slots__ = ("checked", "exchange_symbol", "past_snapshot", "request_type", "terms", "unread")
 
     def __init__(
-        self, request_type: RequestType | None, exchange_symbol: str, terms: tuple[object, ...], unread: str
+        self, request_type: RequestType | None, exchange_symbol: str, terms: tuple[str | None, ...], unread: str
     ) -> None:
         self.request_type = request_type
         self.exchange_symbol = exchange_symbol
         self.terms = terms
         self.unread = unread
         self.past_snapshot = False
+        self.checked = False
 
 
 class _SeenTrades:
@@ -407,10 +411,12 @@ class BitfinexDialect(Dialect):
             "it is not known which of its channels lost something"
         )
         kept = [track for track in (*self.tracks.values(), *self._other_tracks.values()) if track.book]
-        if kept:
-            self.books.gap(kept, message, received_us)
-        else:
+        checked = {channel.exchange_symbol for channel in self._channels.values() if channel.checked}
+        doubted = [track for track in kept if track.exchange_symbol in checked]
+        if doubted or not kept:
             self.notices.append(Complaint(ErrorCode.SEQUENCE_GAP, message))
+        self.books.doubt(doubted, _CHECKSUM_LEVELS, received_us)
+        self.books.gap([track for track in kept if track not in doubted], message, received_us)
 
     # -- data --------------------------------------------------------------------------------------
 
@@ -534,6 +540,7 @@ class BitfinexDialect(Dialect):
         track = self.track_of(RequestType.ORDERBOOK, channel.exchange_symbol)
         if track is None:
             return ()
+        channel.checked = channel.terms[-1] in _LENGTHS_CHECKED
         return (self.books.delta(track, [], [], received_us, time_ms, None, None, None, checksum),)
 
     def checksum(self, book: Book) -> int:
@@ -584,6 +591,7 @@ class BitfinexDialect(Dialect):
             self.outbox.append(_unsubscribe(event.channel_id))
             return
         terms = (event.prec, event.freq, str(event.len))
+        self._channels.pop(event.channel_id, None)
         for number, channel in list(self._channels.items()):
             if channel.request_type is not request_type or channel.exchange_symbol != symbol:
                 continue

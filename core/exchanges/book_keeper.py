@@ -115,6 +115,8 @@ class BookKeeper:
         is compared with the book's after the change.
         """
         kept = track.book or self._open(track)
+        if kept.doubted:
+            return self._decide(track, kept, bids, asks, received_us, exchange_ts_ms, checksum)
         valid = False
         if kept.whole:
             at = kept.last_id
@@ -199,6 +201,17 @@ class BookKeeper:
         for track in tracks:
             if track.book is not None and track.book.whole:
                 self._break(track, track.book, ErrorCode.SEQUENCE_GAP, message, received_us)
+
+    def doubt(self, tracks: Sequence[SymbolTrack], levels: int, received_us: int) -> None:
+        """Something was lost, and it is not known whose. For books of up to ``levels`` a side, all of which
+        their checksum covers: each of ``tracks`` that is whole is invalid until its next checksum, and had anew
+        when none comes for a while."""
+        for track in tracks:
+            kept = track.book
+            if kept is not None and kept.whole:
+                self._unsettle(track, kept, received_us)
+                kept.doubted = levels
+                kept.due_s = None
 
     # -- what the session asks ---------------------------------------------------------------------
 
@@ -291,6 +304,44 @@ class BookKeeper:
             # In a replay the recorded answer to somebody else's request may follow.
             kept.pending.append(delta)
 
+    def _decide(
+        self,
+        track: SymbolTrack,
+        kept: KeptBook,
+        bids: list[Level],
+        asks: list[Level],
+        received_us: int,
+        exchange_ts_ms: int | None,
+        checksum: int | None,
+    ) -> OrderBook:
+        """A delta of a doubted book. A checksum that agrees makes it whole, and the record the book as proven:
+        what lies deeper, in a reader's book too, may be what a lost removal left behind."""
+        kept.book.apply(bids, asks)
+        kind, levels = BookKind.DELTA, kept.doubted
+        if checksum is not None and self._agrees(track, kept, checksum, received_us):
+            self._make_whole(track, kept, received_us)
+            bids, asks = kept.book.bids.best(levels), kept.book.asks.best(levels)
+            kept.book.replace(bids, asks)
+            kind = BookKind.SNAPSHOT
+        track.sequence += 1
+        return OrderBook(
+            self._exchange,
+            self._region,
+            track.symbol,
+            track.exchange_symbol,
+            exchange_ts_ms,
+            received_us,
+            self._session_id,
+            track.sequence,
+            kind,
+            bids,
+            asks,
+            None,
+            None,
+            checksum,
+            kept.whole,
+        )
+
     def _gap(self, track: SymbolTrack, kept: KeptBook, follows: int, at: int, received_us: int) -> None:
         message = (
             f"{self._exchange}: {track.symbol}: an update that follows {follows} came after {at}; "
@@ -313,15 +364,20 @@ class BookKeeper:
     def _break(
         self, track: SymbolTrack, kept: KeptBook, code: ErrorCode, message: str, received_us: int
     ) -> None:
-        kept.whole = False
-        if received_us - kept.whole_since_us > _SETTLED_US:
-            kept.attempts = 0
+        self._unsettle(track, kept, received_us)
         if not kept.broken:
             kept.broken = not self.unattended
             self._notices.append(SymbolBroken(track.symbol, code, message))
             # An initial snapshot may be under way already: it keeps its turn.
             if not kept.asked:
                 kept.due_s = None
+
+    def _unsettle(self, track: SymbolTrack, kept: KeptBook, received_us: int) -> None:
+        """The book is not whole any more, and a snapshot wanted."""
+        kept.whole = False
+        kept.doubted = 0
+        if received_us - kept.whole_since_us > _SETTLED_US:
+            kept.attempts = 0
         self._wanting[track.exchange_symbol] = track
 
     def _make_whole(self, track: SymbolTrack, kept: KeptBook, received_us: int) -> None:
@@ -330,6 +386,7 @@ class BookKeeper:
         if kept.whole:
             return
         kept.whole = True
+        kept.doubted = 0
         kept.due_s = None
         kept.published_s = None
         kept.whole_since_us = received_us

@@ -45,13 +45,15 @@ class KeptBook:
 
     ``whole``: an unbroken chain leads from the last snapshot to here. ``joining``: the snapshot came from
     beside the stream, so the next delta may overlap it. ``broken``: an incident was told and is not over.
+    ``doubted``: something was lost that may have been this book's; its next checksum, over so many levels a
+    side, decides (0: nothing was).
     ``asked``: a snapshot from beside the stream is under way, deltas are put by in ``pending``. ``last_id``:
     the id that the next delta has to follow.
     """
 
     __slots__ = (
-        "asked", "attempts", "book", "broken", "due_s", "joining", "last_id", "pending", "published_s",
-        "record", "whole", "whole_since_us",
+        "asked", "attempts", "book", "broken", "doubted", "due_s", "joining", "last_id", "pending",
+        "published_s", "record", "whole", "whole_since_us",
     )  # fmt: skip
 
     def __init__(self, book: Book, max_pending: int) -> None:
@@ -59,6 +61,7 @@ class KeptBook:
         self.whole = False
         self.joining = False
         self.broken = False
+        self.doubted = 0
         self.asked = False
         self.last_id: int | None = None
         self.pending: deque[PendingDelta] = deque(maxlen=max_pending)

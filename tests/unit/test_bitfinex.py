@@ -1,6 +1,7 @@
 """Bitfinex, version 2: every field of documented frames, channels, sequence, checksums, symbols, errors."""
 
 import json
+import zlib
 from decimal import Decimal
 
 import pytest
@@ -244,6 +245,117 @@ def test_a_gap_in_the_sequence_breaks_every_book_of_the_connection() -> None:
         ("ETH-USD", ErrorCode.SEQUENCE_GAP),
         ("BTC-USD", ErrorCode.SEQUENCE_GAP),
     ]
+
+
+def checksum_of(text: str) -> int:
+    crc = zlib.crc32(text.encode())
+    return crc - 2**32 if crc >= 2**31 else crc
+
+
+def two_books(length: str = "25", *, checked: bool = True) -> StreamSession:
+    """ETH on channel 10092 and BTC on 7, each with a bid and an ask, the last frame being number 4."""
+    session = session_for(RequestType.ORDERBOOK, "ETH-USD", "BTC-USD")
+    for number, pair in (("10092", "ETH"), ("7", "BTC")):
+        text = frame("bitfinex", "subscribed.book").decode().replace("10092", number)
+        session.receive(text.replace("ETH", pair).replace('"25"', f'"{length}"'), US)
+    word = f'"cs",{checksum_of("5:1:6:-1")}' if checked else '"hb"'
+    for number in ("10092", "7"):
+        session.receive(f"[{number},[[5,1,1],[6,1,-1]],{1 if number == '10092' else 3}]", US)
+        session.receive(f"[{number},{word},{2 if number == '10092' else 4}]", US)
+    session.take_notices()
+    return session
+
+
+def test_a_lost_frame_leaves_books_whole_whose_checksum_agrees() -> None:
+    session = two_books()
+    (record,) = session.receive("[7,[5,1,2],6]", US)
+    assert (record.valid, record.kind) == (False, BookKind.DELTA)
+    (complaint,) = session.take_notices()
+    assert isinstance(complaint, Complaint)
+    assert complaint.code is ErrorCode.SEQUENCE_GAP
+    # BTC lost nothing. The record is the book itself, from which a reader may go on.
+    (record,) = session.receive(f'[7,"cs",{checksum_of("5:2:6:-1")},7,1574694475180]', US)
+    assert record == OrderBook(
+        exchange="bitfinex",
+        region="europe",
+        symbol="BTC-USD",
+        exchange_symbol="tBTCUSD",
+        exchange_ts_ms=1574694475180,
+        received_ts_us=US,
+        session_id=7,
+        sequence=4,
+        kind=BookKind.SNAPSHOT,
+        bids=record.bids,
+        asks=record.asks,
+        checksum=checksum_of("5:2:6:-1"),
+        valid=True,
+    )
+    assert (pairs(record.bids), pairs(record.asks)) == ([(5.0, 2.0)], [(6.0, 1.0)])
+    # ETH did: its own checksum shows it, and it alone is subscribed anew.
+    (record,) = session.receive(f'[10092,"cs",{checksum_of("5:1:6:-3")},8]', US)
+    assert not record.valid
+    (broken,) = session.take_notices()
+    assert isinstance(broken, SymbolBroken)
+    assert (broken.symbol, broken.code) == ("ETH-USD", ErrorCode.CHECKSUM_MISMATCH)
+    session.on_time(1.0)
+    assert [json.loads(m).get("symbol", m) for m in session.take_outbox()] == [
+        '{"event":"unsubscribe","chanId":10092}',
+        "tETHUSD",
+    ]
+    (record,) = session.receive("[7,[5,1,3],9]", US)
+    assert (record.valid, session.take_notices()) == (True, [])
+
+
+def test_a_level_left_behind_by_a_lost_removal_is_gone_with_the_proof() -> None:
+    session = session_for(RequestType.ORDERBOOK, "ETH-USD")
+
+    def checksum(best: int) -> int:
+        first, *others = [f"{price}:1" for price in range(best, best - 25, -1)]
+        return checksum_of(":".join([first, "40:-1", *others]))
+
+    bids = ",".join(f"[{price},1,1]" for price in range(30, 5, -1))
+    session.receive(f"[10092,[{bids},[40,1,-1]],1]", US)
+    (record,) = session.receive(f'[10092,"cs",{checksum(30)},2]', US)
+    assert record.valid
+    session.receive("[10092,[31,1,1],3]", US)
+    # The removal of the 26th, number 4, was lost.
+    (record,) = session.receive(f'[10092,"cs",{checksum(31)},5]', US)
+    assert (record.valid, record.kind) == (True, BookKind.SNAPSHOT)
+    assert pairs(record.bids) == [(float(price), 1.0) for price in range(31, 6, -1)]
+    session.on_time(0.0, US)
+    session.on_time(61.0, US)
+    (whole,) = session.take_records()
+    assert pairs(whole.bids) == pairs(record.bids)
+
+
+def test_a_quiet_doubted_book_is_subscribed_anew() -> None:
+    session = two_books()
+    session.receive('[7,"hb",6]', US)
+    assert [type(notice) for notice in session.take_notices()] == [Complaint]
+    for now_s in (1.0, 2.0, 3.5):
+        session.on_time(now_s)
+    sent = [json.loads(message) for message in session.take_outbox()]
+    assert [m["event"] for m in sent if m["event"] != "ping"] == ["unsubscribe", "subscribe"]
+    assert sent[0]["chanId"] == 10092
+    (record,) = session.receive("[7,[5,1,2],7]", US)
+    assert not record.valid
+    session.receive(frame("bitfinex", "subscribed.book").replace(b"10092", b"10093"), US)
+    (record,) = session.receive("[10093,[[5,1,1],[6,1,-1]],8]", US)
+    assert (record.valid, record.kind) == (True, BookKind.SNAPSHOT)
+    assert session.take_notices() == []
+
+
+@pytest.mark.parametrize(("length", "checked"), [("100", True), ("250", True), ("25", False)])
+def test_a_lost_frame_breaks_books_that_no_checksum_proves(length: str, checked: bool) -> None:
+    session = two_books(length, checked=checked)
+    (record,) = session.receive("[7,[5,1,2],6]", US)
+    assert not record.valid
+    assert [(n.symbol, n.code) for n in session.take_notices() if isinstance(n, SymbolBroken)] == [
+        ("ETH-USD", ErrorCode.SEQUENCE_GAP),
+        ("BTC-USD", ErrorCode.SEQUENCE_GAP),
+    ]
+    (record,) = session.receive(f'[7,"cs",{checksum_of("5:2:6:-1")},7]', US)
+    assert not record.valid
 
 
 def test_a_gap_without_books_is_a_complaint() -> None:

@@ -4,9 +4,8 @@ A level is stored as the very object that came in the frame, so that keeping a b
 and a level that knows its own text (``TextLevel``) still has it when a checksum is computed.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from itertools import islice
 
 from core.errors import PayloadError
 from core.exchanges.values import MAX_PRICE, MAX_QUANTITY
@@ -40,59 +39,57 @@ class TextLevel(Level, frozen=True, gc=False):
 
 
 class BookSide:
-    """One side: a level per price, and the prices sorted upwards.
+    """One side: the levels, the best last, beside what they are sorted by.
 
     It holds up to ``capacity`` levels and then loses the worst. What was lost is unknown until it changes.
+    Most changes are near the best price, so little has to be moved for them at the end of the lists, and the
+    best levels are a slice.
     """
 
-    __slots__ = ("_best_last", "_levels", "_prices", "capacity")
+    __slots__ = ("_keys", "_levels", "_sign", "capacity")
 
-    def __init__(self, *, best_last: bool, capacity: int) -> None:
-        self._best_last = best_last
-        self._levels: dict[float, Level] = {}
-        self._prices: list[float] = []
+    def __init__(self, *, highest_is_best: bool, capacity: int) -> None:
+        self._sign = 1.0 if highest_is_best else -1.0
+        self._keys: list[float] = []
+        self._levels: list[Level] = []
         self.capacity = capacity
 
     def __len__(self) -> int:
-        return len(self._prices)
+        return len(self._keys)
 
     def replace(self, levels: Iterable[Level]) -> None:
         """Hold exactly these; those of quantity 0 are none."""
-        self._levels = {level.price: level for level in levels if level.quantity}
-        self._prices = sorted(self._levels)
+        sign = self._sign
+        by_key = {sign * level.price: level for level in levels if level.quantity}
+        self._keys = sorted(by_key)
+        self._levels = [by_key[key] for key in self._keys]
         self._trim()
 
     def apply(self, levels: Iterable[Level]) -> None:
         """Set each level to its quantity; 0 removes it, also one that is not there."""
-        known, prices = self._levels, self._prices
+        keys, held, sign = self._keys, self._levels, self._sign
         for level in levels:
-            price = level.price
-            if price in known:
+            key = sign * level.price
+            place = bisect_left(keys, key)
+            if place < len(keys) and keys[place] == key:
                 if level.quantity:
-                    known[price] = level
+                    held[place] = level
                 else:
-                    del known[price]
-                    del prices[bisect_left(prices, price)]
+                    del keys[place], held[place]
             elif level.quantity:
-                insort(prices, price)
-                known[price] = level
-        if len(prices) > self.capacity:
+                keys.insert(place, key)
+                held.insert(place, level)
+        if len(keys) > self.capacity:
             self._trim()
 
     def best(self, count: int) -> list[Level]:
         """The ``count`` best levels, the best first."""
-        known, prices = self._levels, self._prices
-        if self._best_last:
-            return [known[price] for price in islice(reversed(prices), count)]
-        return [known[price] for price in prices[:count]]
+        return self._levels[: -count - 1 : -1]
 
     def _trim(self) -> None:
-        prices, over = self._prices, len(self._prices) - self.capacity
+        over = len(self._keys) - self.capacity
         if over > 0:
-            worst = slice(None, over) if self._best_last else slice(self.capacity, None)
-            for price in prices[worst]:
-                del self._levels[price]
-            del prices[worst]
+            del self._keys[:over], self._levels[:over]
 
 
 class Book:
@@ -108,8 +105,8 @@ class Book:
     def __init__(self, depth: int, *, exact: bool = False) -> None:
         capacity = depth if exact else 2 * depth
         self.depth = depth
-        self.bids = BookSide(best_last=True, capacity=capacity)
-        self.asks = BookSide(best_last=False, capacity=capacity)
+        self.bids = BookSide(highest_is_best=True, capacity=capacity)
+        self.asks = BookSide(highest_is_best=False, capacity=capacity)
 
     def replace(self, bids: Sequence[Level], asks: Sequence[Level]) -> None:
         """Become this book."""
@@ -118,5 +115,7 @@ class Book:
 
     def apply(self, bids: Sequence[Level], asks: Sequence[Level]) -> None:
         """Take over changed levels; quantity 0 removes one."""
-        self.bids.apply(bids)
-        self.asks.apply(asks)
+        if bids:
+            self.bids.apply(bids)
+        if asks:
+            self.asks.apply(asks)

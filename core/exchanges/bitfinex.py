@@ -30,9 +30,9 @@ Written after Bitfinex's documentation (read 2026-11): "General" (ws-general), "
 """
 
 import zlib
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from operator import attrgetter
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
@@ -51,9 +51,8 @@ from core.exchanges.base import (
     Refused,
     SymbolTrack,
 )
-from core.exchanges.values import MAX_QUANTITY, EpochMs, Id, Price, PriceOrZero, Quantity, Rate
+from core.exchanges.values import MAX_PRICE, MAX_QUANTITY, EpochMs, Id, Price, PriceOrZero, Quantity, Rate
 from core.identity import Exchange, Region, RequestType, Symbol
-from core.order_books import TextLevel
 from core.records import Level, Record, Side, StreamType, Ticker, Trade
 
 _EXCHANGE, _REGION = Exchange.BITFINEX.value, Region.EUROPE.value
@@ -67,7 +66,10 @@ _CODE_LETTERS = 3
 _REMEMBERED_TRADES = 256
 _FIRST_TIME_MS, _END_TIME_MS = 1_000_000_000_000, 10_000_000_000_000
 _HEAD_BYTES = 24
-_QUOTE, _BRACKET = ord('"'), ord("[")
+_QUOTE, _BRACKET, _MINUS = ord('"'), ord("["), ord("-")
+_BUY, _SELL = Side.BUY, Side.SELL
+_NO_AMOUNT = "a trade of amount 0 is none"
+_PAIR_OF = attrgetter("pair")
 _SERVER_RESTARTS, _MAINTENANCE_BEGINS, _MAINTENANCE_ENDED = 20051, 20060, 20061
 _UNKNOWN_PAIR, _ALREADY_SUBSCRIBED, _TOO_MANY_CHANNELS = 10001, 10301, 10305
 _AS_WANTED = frozenset({_ALREADY_SUBSCRIBED, 10400, 10401})
@@ -147,10 +149,11 @@ class _Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
     amount: msgspec.Raw
 
 
-class _BookLevel(TextLevel, frozen=True, gc=False):
-    """A level with its part of the checksum, made once."""
+class _BookLevel(Level, frozen=True, gc=False):
+    """A level with its part of the checksum, ``price:amount`` as the frame wrote them. Books of Bitfinex hold
+    nothing else."""
 
-    pair: str
+    pair: bytes
 
 
 # Whole frames of what comes most: read at once, and by their parts where that fails.
@@ -173,9 +176,10 @@ class _TradeFrame(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 class _BookFrame(msgspec.Struct, frozen=True, gc=False, array_like=True):
     channel_id: Id
-    body: _Entry
+    body: _Entry | Literal["cs"]
     a: Tail = None
     b: Tail = None
+    c: Tail = None
 
 
 class _Event(msgspec.Struct, frozen=True):
@@ -205,49 +209,61 @@ _ENTRY = msgspec.json.Decoder(_Entry)
 _ENTRIES = msgspec.json.Decoder(list[_Entry])
 _NUMBER: msgspec.json.Decoder[int | None] = msgspec.json.Decoder(Tail)
 _Frame = _TickerFrame | _TradeFrame | _BookFrame
-_FRAMES: dict[RequestType, msgspec.json.Decoder[_Frame]] = {
-    RequestType.TICKER: msgspec.json.Decoder(_TickerFrame, strict=False),
-    RequestType.TRADE: msgspec.json.Decoder(_TradeFrame, strict=False),
-    RequestType.ORDERBOOK: msgspec.json.Decoder(_BookFrame, strict=False),
+_Read = Callable[[str | bytes], _Frame]
+_READS: dict[RequestType, _Read] = {
+    RequestType.TICKER: msgspec.json.Decoder(_TickerFrame, strict=False).decode,
+    RequestType.TRADE: msgspec.json.Decoder(_TradeFrame, strict=False).decode,
+    RequestType.ORDERBOOK: msgspec.json.Decoder(_BookFrame, strict=False).decode,
 }
 
 
-class _Channel:
-    """A subscription on this connection. ``request_type`` is None for those that give no records, ``unread``
-    says why. ``terms`` (precision, frequency, length) tell two books of a pair apart. ``checked``: checksums
-    come that cover all of the book."""
-
-    __slots__ = ("checked", "exchange_symbol", "past_snapshot", "request_type", "terms", "unread")
-
-    def __init__(
-        self, request_type: RequestType | None, exchange_symbol: str, terms: tuple[str | None, ...], unread: str
-    ) -> None:
-        self.request_type = request_type
-        self.exchange_symbol = exchange_symbol
-        self.terms = terms
-        self.unread = unread
-        self.past_snapshot = False
-        self.checked = False
-
-
 class _SeenTrades:
-    """The last trades of a pair, by id."""
+    """The last trades of a pair, by id: the last 256 at the least."""
 
-    __slots__ = ("_ids", "_in_order")
+    __slots__ = ("_before", "_ids")
 
     def __init__(self) -> None:
         self._ids: set[int] = set()
-        self._in_order: deque[int] = deque()
+        self._before: set[int] = set()
 
     def is_new(self, trade_id: int) -> bool:
         """Whether this trade was not seen lately; it counts as seen."""
-        if trade_id in self._ids:
+        ids = self._ids
+        if trade_id in ids or trade_id in self._before:
             return False
-        self._ids.add(trade_id)
-        self._in_order.append(trade_id)
-        if len(self._in_order) > _REMEMBERED_TRADES:
-            self._ids.discard(self._in_order.popleft())
+        ids.add(trade_id)
+        if len(ids) >= _REMEMBERED_TRADES:
+            self._before, self._ids = ids, set()
         return True
+
+
+class _Channel:
+    """A subscription on this connection. ``request_type`` and ``read`` are None for those that give no records,
+    ``unread`` says why. ``terms`` (precision, frequency, length) tell two books of a pair apart. ``checked``:
+    checksums come that cover all of the book. ``track`` is the pair's, once it was asked for."""
+
+    __slots__ = (
+        "checked", "exchange_symbol", "past_snapshot", "read", "request_type", "seen", "terms", "track",
+        "unread",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        request_type: RequestType | None,
+        exchange_symbol: str,
+        terms: tuple[str | None, ...],
+        unread: str,
+        seen: _SeenTrades,
+    ) -> None:
+        self.request_type = request_type
+        self.read = None if request_type is None else _READS[request_type]
+        self.exchange_symbol = exchange_symbol
+        self.terms = terms
+        self.unread = unread
+        self.seen = seen
+        self.past_snapshot = False
+        self.checked = False
+        self.track: SymbolTrack | None = None
 
 
 # -- protocol ------------------------------------------------------------------------------------------
@@ -261,10 +277,12 @@ class BitfinexDialect(Dialect):
         self._configured = False
         self._channels: dict[int, _Channel] = {}
         self._bulk = False
-        self._sequence: int | None = None
+        self._next: int | None = None
+        # What reads most frames of this connection at once.
+        self._read_own = _READS[request_type]
         self._seen_trades: dict[str, _SeenTrades] = {}
         # Which trades of the last frame became records, in their order.
-        self._taken: list[int] = []
+        self._taken: Sequence[int] = ()
         self._last_ping = 0
 
     def subscribe(self, added: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
@@ -308,14 +326,24 @@ class BitfinexDialect(Dialect):
 
     def receive(self, frame: str | bytes, received_us: int) -> Sequence[Record]:
         """Read one frame; see ``Dialect.receive``."""
-        channel = self._channel_of(frame)
-        if channel is not None and channel.request_type is not None:
+        read: _Read | None = self._read_own
+        if self.accept_all:
+            # In a recording, channels of all types come on one connection.
+            head = self._channel_of(frame)
+            read = None if head is None else head.read
+        if read is not None:
             try:
-                data = _FRAMES[channel.request_type].decode(frame)
+                data = read(frame)
             except msgspec.ValidationError:
                 pass
             else:
-                return self._take(channel, data, received_us)
+                channel = self._channels.get(data.channel_id)
+                if channel is not None and channel.read is read:
+                    return self._take(channel, data, received_us)
+        return self._receive_parts(frame, received_us)
+
+    def _receive_parts(self, frame: str | bytes, received_us: int) -> Sequence[Record]:
+        """A frame that is none of those that come most, by its parts."""
         try:
             array = _ARRAY.decode(frame)
         except msgspec.ValidationError:
@@ -343,23 +371,45 @@ class BitfinexDialect(Dialect):
 
     def _take(self, channel: _Channel, data: _Frame, received_us: int) -> Sequence[Record]:
         """A frame that was read at once."""
+        a, time_ms = data.a, data.b
+        if (
+            a is not None
+            and a == self._next
+            and time_ms is not None
+            and _FIRST_TIME_MS <= time_ms < _END_TIME_MS
+        ):
+            self._next = a + 1
+        elif isinstance(data, _BookFrame) and isinstance(data.body, str):
+            time_ms = self._take_tail(data.b, data.c, received_us)
+            return self._compare(channel, a, time_ms, received_us)
+        else:
+            time_ms = self._take_tail(a, time_ms, received_us)
+        if isinstance(data, _BookFrame):
+            entry = data.body
+            assert not isinstance(entry, str), "a checksum is followed by a sequence, which is no time"
+            return self._update(channel, entry, time_ms, received_us)
+        if isinstance(data, _TradeFrame):
+            return self._trade(channel, data.body, received_us)
+        return self._give_ticker(channel, data.body, time_ms, received_us)
+
+    def _take_tail(self, a: int | None, b: int | None, received_us: int) -> int | None:
+        """The server's time; the sequence is checked. Which of the numbers is what, their size tells."""
         time_ms = sequence = None
-        for number in (data.a, data.b):
+        for number in (a, b):
             if number is not None:
                 if number >= _FIRST_TIME_MS:
                     time_ms = number if number < _END_TIME_MS else None
                 elif number >= 0:
                     sequence = number
         if sequence is not None:
-            if self._sequence is not None and sequence == self._sequence + 1:
-                self._sequence = sequence
-            else:
-                self._check_sequence(sequence, received_us)
-        if isinstance(data, _BookFrame):
-            return self._update(channel, data.body, time_ms, received_us)
-        if isinstance(data, _TradeFrame):
-            return self._give_trades(channel, [data.body], received_us)
-        return self._give_ticker(channel, data.body, time_ms, received_us)
+            self._check_sequence(sequence, received_us)
+        return time_ms
+
+    def _ask_track(self, channel: _Channel) -> SymbolTrack | None:
+        """The channel's track when somebody asked for the pair; None after it was counted."""
+        assert channel.request_type is not None
+        channel.track = self.track_of(channel.request_type, channel.exchange_symbol)
+        return channel.track
 
     def exact_numbers(self, frame: str | bytes) -> Sequence[ExactNumbers]:
         """The ticker of a frame, or those of its trades that became records."""
@@ -395,7 +445,7 @@ class BitfinexDialect(Dialect):
             case RequestType.ORDERBOOK if word is None:
                 return self._book(channel, array.body, time_ms, received_us)
             case RequestType.ORDERBOOK if word == "cs":
-                return self._compare(channel, array.a, time_ms, received_us)
+                return self._compare(channel, _NUMBER.decode(array.a), time_ms, received_us)
             case None:
                 self.ignore(channel.unread)
                 return ()
@@ -403,11 +453,11 @@ class BitfinexDialect(Dialect):
                 raise PayloadError(f"{word!r} belongs to no {channel.request_type} channel")
 
     def _check_sequence(self, sequence: int, received_us: int) -> None:
-        last, self._sequence = self._sequence, sequence
-        if last is None or last <= sequence <= last + 1:
+        following, self._next = self._next, sequence + 1
+        if following is None or following - 1 <= sequence <= following:
             return
         message = (
-            f"Bitfinex: frame {sequence} of the connection came after {last}; "
+            f"Bitfinex: frame {sequence} of the connection came after {following - 1}; "
             "it is not known which of its channels lost something"
         )
         kept = [track for track in (*self.tracks.values(), *self._other_tracks.values()) if track.book]
@@ -428,7 +478,9 @@ class BitfinexDialect(Dialect):
     def _give_ticker(
         self, channel: _Channel, data: _Ticker, time_ms: int | None, received_us: int
     ) -> Sequence[Record]:
-        track = self.track_of(RequestType.TICKER, channel.exchange_symbol)
+        track = channel.track
+        if track is None or not track.active:
+            track = self._ask_track(channel)
         if track is None:
             return ()
         stream_type = StreamType.REALTIME if channel.past_snapshot else StreamType.SNAPSHOT
@@ -464,55 +516,69 @@ class BitfinexDialect(Dialect):
         )
 
     def _trades(self, channel: _Channel, word: str | None, array: _Array, received_us: int) -> Sequence[Record]:
-        if word is None:
-            # The newest first, as the exchange sends it; records go by time.
-            trades = sorted(_TRADES.decode(array.body), key=_trade_order)
-        else:
-            trades = [_TRADE.decode(array.a)]
-        return self._give_trades(channel, trades, received_us)
-
-    def _give_trades(self, channel: _Channel, trades: Sequence[_Trade], received_us: int) -> Sequence[Record]:
+        if word is not None:
+            return self._trade(channel, _TRADE.decode(array.a), received_us)
+        # The newest first, as the exchange sends it; records go by time.
+        trades = sorted(_TRADES.decode(array.body), key=_trade_order)
         if 0 in [trade.amount for trade in trades]:
-            raise PayloadError("a trade of amount 0 is none")
-        track = self.track_of(RequestType.TRADE, channel.exchange_symbol)
+            raise PayloadError(_NO_AMOUNT)
+        track = channel.track
+        if track is None or not track.active:
+            track = self._ask_track(channel)
         if track is None:
             return ()
-        seen = self._seen_trades.get(channel.exchange_symbol)
-        if seen is None:
-            seen = self._seen_trades[channel.exchange_symbol] = _SeenTrades()
-        fresh = [trade for trade in trades if seen.is_new(trade.trade_id)]
+        fresh = [trade for trade in trades if channel.seen.is_new(trade.trade_id)]
         if not fresh:
             self.ignore("trades already seen" if trades else "snapshot without trades")
         self._taken = [trade.trade_id for trade in fresh]
-        records = []
-        for trade in fresh:
-            track.sequence += 1
-            amount = trade.amount
-            records.append(
-                Trade(
-                    _EXCHANGE,
-                    _REGION,
-                    track.symbol,
-                    track.exchange_symbol,
-                    trade.time_ms,
-                    received_us,
-                    self.session_id,
-                    track.sequence,
-                    trade.price,
-                    abs(amount),
-                    Side.BUY if amount > 0 else Side.SELL,
-                    str(trade.trade_id),
-                )
-            )
-        return records
+        return [self._record(track, trade, received_us) for trade in fresh]
+
+    def _trade(self, channel: _Channel, trade: _Trade, received_us: int) -> Sequence[Record]:
+        if not trade.amount:
+            raise PayloadError(_NO_AMOUNT)
+        track = channel.track
+        if track is None or not track.active:
+            track = self._ask_track(channel)
+        if track is None:
+            return ()
+        trade_id = trade.trade_id
+        if not channel.seen.is_new(trade_id):
+            self.ignore("trades already seen")
+            self._taken = ()
+            return ()
+        self._taken = (trade_id,)
+        return (self._record(track, trade, received_us),)
+
+    def _record(self, track: SymbolTrack, trade: _Trade, received_us: int) -> Trade:
+        amount = trade.amount
+        track.sequence += 1
+        return Trade(
+            _EXCHANGE,
+            _REGION,
+            track.symbol,
+            track.exchange_symbol,
+            trade.time_ms,
+            received_us,
+            self.session_id,
+            track.sequence,
+            trade.price,
+            abs(amount),
+            _BUY if amount > 0 else _SELL,
+            str(trade.trade_id),
+        )
 
     def _book(
         self, channel: _Channel, body: msgspec.Raw, time_ms: int | None, received_us: int
     ) -> Sequence[Record]:
         if not _holds_entries(body):
             return self._update(channel, _ENTRY.decode(body), time_ms, received_us)
-        bids, asks = _sides(_ENTRIES.decode(body))
-        track = self.track_of(RequestType.ORDERBOOK, channel.exchange_symbol)
+        bids: list[Level] = []
+        asks: list[Level] = []
+        for entry in _ENTRIES.decode(body):
+            _put(entry, bids, asks)
+        track = channel.track
+        if track is None or not track.active:
+            track = self._ask_track(channel)
         if track is None:
             return ()
         if self._bulk and channel.past_snapshot:
@@ -525,19 +591,24 @@ class BitfinexDialect(Dialect):
     def _update(
         self, channel: _Channel, entry: _Entry, time_ms: int | None, received_us: int
     ) -> Sequence[Record]:
-        bids, asks = _sides((entry,))
-        track = self.track_of(RequestType.ORDERBOOK, channel.exchange_symbol)
+        bids: list[Level] = []
+        asks: list[Level] = []
+        _put(entry, bids, asks)
+        track = channel.track
+        if track is None or not track.active:
+            track = self._ask_track(channel)
         if track is None:
             return ()
         return (self.books.delta(track, bids, asks, received_us, time_ms),)
 
     def _compare(
-        self, channel: _Channel, raw: msgspec.Raw, time_ms: int | None, received_us: int
+        self, channel: _Channel, checksum: int | None, time_ms: int | None, received_us: int
     ) -> Sequence[Record]:
-        checksum = _NUMBER.decode(raw)
         if checksum is None:
             raise PayloadError("the frame of a checksum has none")
-        track = self.track_of(RequestType.ORDERBOOK, channel.exchange_symbol)
+        track = channel.track
+        if track is None or not track.active:
+            track = self._ask_track(channel)
         if track is None:
             return ()
         channel.checked = channel.terms[-1] in _LENGTHS_CHECKED
@@ -545,15 +616,13 @@ class BitfinexDialect(Dialect):
 
     def checksum(self, book: Book) -> int:
         """CRC32, signed, over both sides in turn."""
-        bids, asks = book.bids.best(_CHECKSUM_LEVELS), book.asks.best(_CHECKSUM_LEVELS)
-        texts = []
-        for place in range(_CHECKSUM_LEVELS):
-            for side in (bids, asks):
-                if place < len(side):
-                    level = side[place]
-                    assert isinstance(level, _BookLevel), "books of Bitfinex hold nothing else"
-                    texts.append(level.pair)
-        crc = zlib.crc32(":".join(texts).encode())
+        bids = list(map(_PAIR_OF, book.bids.best(_CHECKSUM_LEVELS)))
+        asks = list(map(_PAIR_OF, book.asks.best(_CHECKSUM_LEVELS)))
+        both = min(len(bids), len(asks))
+        pairs = [b""] * (2 * both)
+        pairs[::2], pairs[1::2] = bids[:both], asks[:both]
+        pairs += bids[both:] or asks[both:]
+        crc = zlib.crc32(b":".join(pairs))
         return crc - 2**32 if crc >= 2**31 else crc
 
     # -- events ------------------------------------------------------------------------------------
@@ -599,7 +668,8 @@ class BitfinexDialect(Dialect):
                 del self._channels[number]  # renewed
             elif request_type is RequestType.ORDERBOOK:
                 request_type, unread = None, "second book of the pair"
-        self._channels[event.channel_id] = _Channel(request_type, symbol, terms, unread)
+        seen = self._seen_trades.setdefault(symbol, _SeenTrades())
+        self._channels[event.channel_id] = _Channel(request_type, symbol, terms, unread, seen)
         if track is not None and request_type is self.request_type:
             self.notices.append(Confirmed((track.symbol,)))
 
@@ -617,7 +687,7 @@ class BitfinexDialect(Dialect):
         if event.version is not None:
             # The first frame of a connection, also of the next one in a recording.
             self._channels.clear()
-            self._sequence = None
+            self._next = None
             self._bulk = False
         message = f"Bitfinex: {event.code}: {(event.msg or '')[:256]}"
         code = _code(event)
@@ -681,16 +751,25 @@ def _holds_entries(body: msgspec.Raw) -> bool:
     return bytes(memoryview(body)[1:64]).lstrip()[:1] in (b"[", b"]")
 
 
-def _sides(entries: Sequence[_Entry]) -> tuple[list[Level], list[Level]]:
-    bids: list[Level] = []
-    asks: list[Level] = []
-    for entry in entries:
-        price, amount = (str(raw, "latin-1").strip('"') for raw in (entry.price, entry.amount))
-        side = asks if amount.startswith("-") else bids
-        # Without orders the amount only tells the side.
-        level = TextLevel.parse(price, amount if entry.count else "0")
-        side.append(_BookLevel(level.price, level.quantity, price, amount, f"{price}:{amount}"))
-    return bids, asks
+def _put(entry: _Entry, bids: list[Level], asks: list[Level]) -> None:
+    """Add the entry's level to its side; raises ``PayloadError`` for one that is none or out of range."""
+    price_text, amount_text = bytes(entry.price), bytes(entry.amount)
+    try:
+        price, amount = float(price_text), float(amount_text)
+    except ValueError:
+        # With a flag of its own, decimals come as text.
+        price_text, amount_text = price_text.strip(b'"'), amount_text.strip(b'"')
+        try:
+            price, amount = float(price_text), float(amount_text)
+        except ValueError as exc:
+            raise PayloadError(f"{price_text[:32]!r}, {amount_text[:32]!r} is no level") from exc
+    # Also false for what is no number at all ("nan").
+    if not (0 < price <= MAX_PRICE and -MAX_QUANTITY <= amount <= MAX_QUANTITY):
+        raise PayloadError(f"{price_text[:32]!r}, {amount_text[:32]!r} is out of range for a level")
+    # Without orders the amount only tells the side.
+    quantity = abs(amount) if entry.count else 0.0
+    level = _BookLevel(price, quantity, price_text + b":" + amount_text)
+    (asks if amount_text[0] == _MINUS else bids).append(level)
 
 
 def _trade_order(trade: _Trade) -> tuple[int, int]:

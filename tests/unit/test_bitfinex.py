@@ -75,10 +75,10 @@ def test_trades_each_once_in_order_of_time() -> None:
         Trade(*common, 1574694476100, US, 7, 2, 7244.9, 0.25, Side.SELL, "401597394"),
         Trade(*common, 1574694478808, US, 7, 3, 7245.3, 0.005, Side.BUY, "401597395"),
     ]
-    assert session.receive(frame("bitfinex", "trade"), US) == [
-        Trade(*common, 1574694479001, US, 7, 4, 7245.2, 0.0125, Side.SELL, "401597396")
-    ]
-    assert session.receive(frame("bitfinex", "trade.stored"), US) == []
+    assert session.receive(frame("bitfinex", "trade"), US) == (
+        Trade(*common, 1574694479001, US, 7, 4, 7245.2, 0.0125, Side.SELL, "401597396"),
+    )
+    assert session.receive(frame("bitfinex", "trade.stored"), US) == ()
     assert session.ignored == {"trades already seen": 1}
 
 
@@ -105,9 +105,9 @@ def test_a_trade_of_a_derivative_with_a_whole_amount() -> None:
     session = StreamSession(Bitfinex(), RequestType.TRADE, 7, now_s=0.0, accept_all=True)
     session.receive(frame("bitfinex", "subscribed.derivative"), US)
     common = ("bitfinex", "europe", "BTCF0-USTF0", "tBTCF0:USTF0")
-    assert session.receive(frame("bitfinex", "trade.derivative"), US) == [
-        Trade(*common, 1574963975602, US, 7, 1, 7440.1, 3.0, Side.BUY, "402088407")
-    ]
+    assert session.receive(frame("bitfinex", "trade.derivative"), US) == (
+        Trade(*common, 1574963975602, US, 7, 1, 7440.1, 3.0, Side.BUY, "402088407"),
+    )
 
 
 def test_a_ticker_without_most_of_its_figures() -> None:

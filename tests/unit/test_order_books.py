@@ -11,15 +11,15 @@ from core.records import Level
 LEVELS = st.lists(st.builds(Level, st.integers(1, 40).map(float), st.integers(0, 3).map(float)), max_size=12)
 
 
-def best_of(plain: dict[float, Level], *, best_last: bool) -> list[Level]:
-    return [plain[price] for price in sorted(plain, reverse=best_last)]
+def best_of(plain: dict[float, Level], *, highest_is_best: bool) -> list[Level]:
+    return [plain[price] for price in sorted(plain, reverse=highest_is_best)]
 
 
 @given(st.booleans(), LEVELS, st.lists(LEVELS, max_size=8), st.integers(1, 50))
 def test_a_side_is_what_a_dictionary_says(
-    best_last: bool, first: list[Level], changes: list[list[Level]], count: int
+    highest_is_best: bool, first: list[Level], changes: list[list[Level]], count: int
 ) -> None:
-    side, plain = BookSide(best_last=best_last, capacity=100), {}
+    side, plain = BookSide(highest_is_best=highest_is_best, capacity=100), {}
     side.replace(first)
     plain = {level.price: level for level in first if level.quantity}
     for levels in changes:
@@ -28,23 +28,23 @@ def test_a_side_is_what_a_dictionary_says(
             plain.pop(level.price, None)
             if level.quantity:
                 plain[level.price] = level
-    assert side.best(count) == best_of(plain, best_last=best_last)[:count]
+    assert side.best(count) == best_of(plain, highest_is_best=highest_is_best)[:count]
     assert len(side) == len(plain)
 
 
 @given(st.booleans(), st.lists(LEVELS, max_size=8), st.integers(1, 5))
 def test_a_side_at_its_bound_loses_the_worst(
-    best_last: bool, changes: list[list[Level]], capacity: int
+    highest_is_best: bool, changes: list[list[Level]], capacity: int
 ) -> None:
-    side, plain = BookSide(best_last=best_last, capacity=capacity), {}
+    side, plain = BookSide(highest_is_best=highest_is_best, capacity=capacity), {}
     for levels in changes:
         side.apply(levels)
         for level in levels:
             plain.pop(level.price, None)
             if level.quantity:
                 plain[level.price] = level
-        plain = {level.price: level for level in best_of(plain, best_last=best_last)[:capacity]}
-    assert side.best(99) == best_of(plain, best_last=best_last)
+        plain = {level.price: level for level in best_of(plain, highest_is_best=highest_is_best)[:capacity]}
+    assert side.best(99) == best_of(plain, highest_is_best=highest_is_best)
 
 
 def test_what_moves_up_was_held_beyond_the_depth_unless_the_book_is_exact() -> None:
@@ -60,7 +60,7 @@ def test_a_level_keeps_its_text() -> None:
     level = TextLevel.parse("10.50", "-2.0")
     assert (level.price, level.quantity) == (10.5, 2.0)
     assert (level.price_text, level.quantity_text) == ("10.50", "-2.0")
-    side = BookSide(best_last=False, capacity=5)
+    side = BookSide(highest_is_best=False, capacity=5)
     side.apply([level])
     assert side.best(1)[0] is level
 

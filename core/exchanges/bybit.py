@@ -343,18 +343,8 @@ class BybitDialect(Dialect):
         again = [rest] if named and rest else [[track] for track in rest]
         self.outbox.extend(self._request("subscribe", part) for part in again)
 
-    def _track(self, topic: _Topic) -> SymbolTrack | None:
-        if self.accept_all and topic.symbol not in self.tracks:
-            try:
-                self.profile.parse_symbol(topic.symbol)
-            except ValueError:
-                # Of another market than the spot one, as options have it.
-                self.ignore("symbol of no known pair")
-                return None
-        return self.track_of(topic.kind, topic.symbol)
-
     def _ticker(self, frame: _Tickers, topic: _Topic, received_us: int) -> Sequence[Record]:
-        track = self._track(topic)
+        track = self.track_of(topic.kind, topic.symbol)
         if track is None:
             return ()
         data = frame.data
@@ -391,7 +381,7 @@ class BybitDialect(Dialect):
 
     def _trades(self, frame: _Trades, topic: _Topic, received_us: int) -> Sequence[Record]:
         """Every trade of the frame, in order."""
-        track = self._track(topic)
+        track = self.track_of(topic.kind, topic.symbol)
         if track is None:
             return ()
         if not frame.data:
@@ -419,7 +409,7 @@ class BybitDialect(Dialect):
         return records
 
     def _book(self, frame: _Book, topic: _Topic, received_us: int) -> Sequence[Record]:
-        track = self._track(topic)
+        track = self.track_of(topic.kind, topic.symbol)
         if track is None:
             return ()
         data, update_id = frame.data, frame.data.update_id

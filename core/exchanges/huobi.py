@@ -308,7 +308,7 @@ class HuobiDialect(Dialect):
                 return ()
             self._kind = topic.kind
             data = _DECODERS[topic.kind].decode(frame)
-        track = self._track(topic)
+        track = self.track_of(topic.kind, topic.symbol)
         if track is None:
             return ()
         if isinstance(data, _Trades):
@@ -335,15 +335,6 @@ class HuobiDialect(Dialect):
                 self._topics.clear()
             topic = self._topics[text] = _read_topic(text)
             return topic
-
-    def _track(self, topic: _Topic) -> SymbolTrack | None:
-        if self.accept_all and topic.symbol not in self.tracks:
-            try:
-                self.profile.parse_symbol(topic.symbol)
-            except ValueError:
-                self.ignore("symbol of no known pair")  # of another market, or an index
-                return None
-        return self.track_of(topic.kind, topic.symbol)
 
     def _answer(self, envelope: _Envelope, frame: str | bytes, received_us: int) -> Sequence[Record]:
         if envelope.ping is not None:
@@ -400,7 +391,7 @@ class HuobiDialect(Dialect):
             self.ignore("answer that nobody waits for")
             return ()
         reply = _BOOK_REPLY.decode(frame)
-        track = self._track(topic)
+        track = self.track_of(topic.kind, topic.symbol)
         if track is None:
             return ()
         if not self._is_kept(track, topic):

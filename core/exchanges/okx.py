@@ -272,11 +272,7 @@ class OkxDialect(Dialect):
                 return ()
             self._kind = kind
             data = _DECODERS[kind].decode(frame)
-        symbol = data.arg.symbol
-        if self.accept_all and symbol.count("-") != 1:
-            self.ignore("instrument of another market")  # a swap, a future, an option
-            return ()
-        track = self.track_of(kind, symbol)
+        track = self.track_of(kind, data.arg.symbol)
         if track is None:
             return ()
         if not data.data:

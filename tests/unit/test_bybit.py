@@ -234,7 +234,7 @@ def test_other_frames() -> None:
     )
     assert session.receive(option, 0) == ()
     assert (session.controls, session.parse_failed) == (2, 0)
-    assert session.ignored == {"topic without records": 1, "symbol of no known pair": 1}
+    assert session.ignored == {"topic without records": 1, "symbol of another market": 1}
 
 
 @pytest.mark.parametrize(

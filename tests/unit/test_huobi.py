@@ -298,7 +298,7 @@ def test_other_frames() -> None:
     assert session.ignored == {
         "topic without records": 2,
         "answer that nobody waits for": 1,
-        "symbol of no known pair": 1,
+        "symbol of another market": 1,
     }
 
 

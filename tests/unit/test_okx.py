@@ -289,7 +289,7 @@ def test_other_frames() -> None:
     for name in ("subscribed", "notice", "pong", "candle", "orderbook.swap"):
         assert session.receive(frame("okx", name), 0) == ()
     assert (session.controls, session.parse_failed) == (3, 0)
-    assert session.ignored == {"channel without records": 1, "instrument of another market": 1}
+    assert session.ignored == {"channel without records": 1, "symbol of another market": 1}
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,10 @@ class _Combined(msgspec.Struct, frozen=True, gc=False):
     data: _Event
 
 
+class _Stream(msgspec.Struct, frozen=True):
+    stream: str = ""
+
+
 class _ExactTicker(msgspec.Struct, frozen=True, tag_field="e", tag="24hrTicker"):
     price: Decimal = field(name="c")
 
@@ -195,6 +199,7 @@ class _Envelope(msgspec.Struct, frozen=True):
 # Not strict, so that numbers written as text are read by the decoder itself.
 _COMBINED: msgspec.json.Decoder[_Combined] = msgspec.json.Decoder(_Combined, strict=False)
 _RAW: msgspec.json.Decoder[_Event] = msgspec.json.Decoder(_Event, strict=False)
+_STREAM = msgspec.json.Decoder(_Stream)
 _COMBINED_EXACT: msgspec.json.Decoder[_ExactCombined] = msgspec.json.Decoder(_ExactCombined)
 _RAW_EXACT: msgspec.json.Decoder[_ExactEvent] = msgspec.json.Decoder(_ExactEvent)
 _ENVELOPE: msgspec.json.Decoder[_Envelope | _AllMarkets] = msgspec.json.Decoder(_Envelope | _AllMarkets)
@@ -217,6 +222,8 @@ class BinanceDialect(Dialect):
         super().__init__(profile, request_type, session_id)
         self._last_request_id = 0
         self._asked: dict[int, tuple[str, ...]] = {}
+        self._streams: dict[str, str] = {}
+        """In a replay, the stream of which each symbol's book is kept: recordings may have two speeds of it."""
 
     def subscribe(self, added: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
         """SUBSCRIBE for the added symbols; the acknowledgement confirms them."""
@@ -250,6 +257,9 @@ class BinanceDialect(Dialect):
         if data is None:
             return ()
         if isinstance(data, _Depth):
+            if self.accept_all and not self._is_kept(data.symbol, frame):
+                self.ignore("book of another stream")
+                return ()
             return self._orderbook(data, received_us)
         if isinstance(data, _Ticker):
             return self._ticker(data, received_us)
@@ -328,6 +338,7 @@ class BinanceDialect(Dialect):
         if not data.last:
             self.ignore("ticker without a price")
             return ()
+        event_ms = _ms(data.event_time)
         bid, ask = data.bid or None, data.ask or None
         percent = data.change_percent
         track.sequence += 1
@@ -337,7 +348,7 @@ class BinanceDialect(Dialect):
                 _REGION,
                 track.symbol,
                 track.exchange_symbol,
-                _ms(data.event_time),
+                event_ms,
                 received_us,
                 self.session_id,
                 track.sequence,
@@ -361,6 +372,7 @@ class BinanceDialect(Dialect):
         track = self.track_of(RequestType.TRADE, data.symbol)
         if track is None:
             return ()
+        trade_ms = _ms(data.trade_time)
         maker = data.buyer_is_maker
         track.sequence += 1
         return (
@@ -369,7 +381,7 @@ class BinanceDialect(Dialect):
                 _REGION,
                 track.symbol,
                 track.exchange_symbol,
-                _ms(data.trade_time),
+                trade_ms,
                 received_us,
                 self.session_id,
                 track.sequence,
@@ -399,6 +411,10 @@ class BinanceDialect(Dialect):
                 first_id - 1 if data.previous_id is None else data.previous_id,
             ),
         )
+
+    def _is_kept(self, exchange_symbol: str, frame: str | bytes) -> bool:
+        stream = _STREAM.decode(frame).stream
+        return self._streams.setdefault(exchange_symbol, stream) == stream
 
     def snapshot_path(self, track: SymbolTrack) -> str:
         """REST: the book to the depth that is kept."""

@@ -1,8 +1,8 @@
 """Bybit's public spot WebSocket, v5.
 
 Written after Bybit's documentation (read 2026-11), bybit-exchange.github.io/docs/v5 (source:
-github.com/bybit-exchange/docs): "Connect" (ws/connect), "Orderbook", "Trade", "Ticker"
-(websocket/public/orderbook, /trade, /ticker).
+github.com/bybit-exchange/docs): "Connect" (ws/connect), "Orderbook", "Full Orderbook", "Trade", "Ticker"
+(websocket/public/orderbook, /full-ob, /trade, /ticker), and "SBE Level 50 Integration" (sbe/level-50).
 
 - Requests are ``{"req_id": "1", "op": "subscribe", "args": [topic, …]}``, at most 10 topics in one of the
   spot market and 21,000 characters of topics a connection. The answer repeats ``req_id`` and ``op`` with
@@ -13,9 +13,13 @@ github.com/bybit-exchange/docs): "Connect" (ws/connect), "Orderbook", "Trade", "
   ``snapshot``), ``publicTrade.{symbol}`` (up to 1,024 trades, oldest first, ``S`` is the taker's side),
   ``orderbook.{depth}.{symbol}`` with depth 1, 50, 200 or 1000; of the first level only snapshots come.
 - An order book begins with a snapshot, and another one replaces it at any time; deltas hold absolute
-  quantities. ``u`` counts the messages of a topic one by one; ``u`` = 1 is a whole book after a restart,
-  whatever its type says. A new subscription brings a new snapshot.
+  quantities. ``u`` counts the messages of a topic one by one, as the pages on the full and the SBE book put
+  it (that of ``orderbook`` names it without a word; ``seq``, the matching engine's, has gaps); ``u`` = 1 is a
+  whole book after a restart, whatever its type says. A new subscription brings a new snapshot. Of the first
+  level, the last snapshot comes again after 3 s without a change, with the same ``u``.
 - The client sends ``{"op": "ping"}`` every 20 s. At most 500 connections in 5 minutes.
+- The spot stream's former versions (v1 to v3, until 2023) share some topics, not the shape of their data: a
+  recording's frames of them are ignored.
 """
 
 import re
@@ -173,10 +177,21 @@ class _ExactTrades(msgspec.Struct, frozen=True):
     data: list[_ExactTrade]
 
 
+class _FormerData(msgspec.Struct, frozen=True):
+    """``t``, the time, is in the data of the former version alone."""
+
+    t: int
+
+
+class _Former(msgspec.Struct, frozen=True):
+    data: _FormerData
+
+
 class _Envelope(msgspec.Struct, frozen=True):
     """A frame that is none of our data, as far as it says what it is."""
 
     topic: str | None = None
+    pong: int | None = None
     op: str | None = None
     type: str | None = None
     success: bool | None = None
@@ -193,6 +208,7 @@ _DECODERS: dict[RequestType, msgspec.json.Decoder[_Data]] = {
 }
 _EXACT_TICKERS = msgspec.json.Decoder(_ExactTickers)
 _EXACT_TRADES = msgspec.json.Decoder(_ExactTrades)
+_FORMER = msgspec.json.Decoder(_Former)
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
 
 
@@ -278,8 +294,14 @@ class BybitDialect(Dialect):
             if topic is None:
                 self.ignore("topic without records")
                 return ()
+            try:
+                data = _DECODERS[topic.kind].decode(frame)
+            except msgspec.ValidationError:
+                if not _is_former(frame):
+                    raise
+                self.ignore("frame of a former version")
+                return ()
             self._kind = topic.kind
-            data = _DECODERS[topic.kind].decode(frame)
         if isinstance(data, _Trades):
             return self._trades(data, topic, received_us)
         if isinstance(data, _Tickers):
@@ -302,7 +324,7 @@ class BybitDialect(Dialect):
             return topic
 
     def _answer(self, envelope: _Envelope) -> None:
-        if envelope.op is None and envelope.success is None and envelope.type is None:
+        if (envelope.op, envelope.success, envelope.type, envelope.pong) == (None, None, None, None):
             raise PayloadError("the frame has neither a topic nor an operation")
         self.control()
         message = (envelope.ret_msg or "").strip()
@@ -442,6 +464,14 @@ def _amount(number: float | str | None) -> float | None:
     return None if isinstance(number, str) else number
 
 
+def _is_former(frame: str | bytes) -> bool:
+    try:
+        _FORMER.decode(frame)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
 def _is_rate(message: str) -> bool:
     lower = message.lower()
     return any(word in lower for word in _RATE_WORDS)
@@ -462,6 +492,8 @@ class Bybit(ExchangeProfile):
             "stream.bybit.kz",
             "stream.bybit.id",
             "stream.bybitgeorgia.ge",
+            "stream.manepa.jp",
+            "ws2.spark-fintech.com",
             "stream-testnet.bybit.com",
         }
     )

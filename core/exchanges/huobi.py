@@ -354,7 +354,9 @@ class HuobiDialect(Dialect):
             track = self.tracks.get(topic.symbol) if topic is not None else None
             if track is not None and topic is not None and topic.kind is self.request_type:
                 self.notices.append(Confirmed((track.symbol,)))
-        elif envelope.status is not None or envelope.pong is not None:
+        elif (
+            envelope.status is not None or envelope.pong is not None or "ping" in (envelope.op, envelope.action)
+        ):
             self.control()
         elif envelope.op is not None or envelope.action is not None:
             self.ignore("frame of another interface")

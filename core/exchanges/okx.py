@@ -181,6 +181,7 @@ class _Envelope(msgspec.Struct, frozen=True):
     code: str | int | None = None
     msg: str | None = None
     id: str | None = None
+    table: str | None = None
 
 
 _Data = _Tickers | _Trades | _Books
@@ -263,6 +264,9 @@ class OkxDialect(Dialect):
             envelope = _ENVELOPE.decode(frame)
             if envelope.event is not None:
                 self._event(envelope)
+                return ()
+            if envelope.table is not None:
+                self.ignore("frame of a former version")  # v3, until 2022
                 return ()
             if envelope.arg is None:
                 raise PayloadError("the frame has neither a channel nor an event")
@@ -502,7 +506,7 @@ class Okx(ExchangeProfile):
     region = Region.ASIA
     request_types = frozenset(RequestType)
     url = "wss://ws.okx.com:8443/ws/v5/public"
-    allowed_hosts = frozenset({"ws.okx.com"})
+    allowed_hosts = frozenset({"ws.okx.com", "wsaws.okx.com", "wseea.okx.com", "wsus.okx.com", "wspap.okx.com"})
     # 480 requests an hour are 4 in 30 seconds, of which the heartbeats take one or two: in longer windows a
     # burst of requests could hold a heartbeat back for longer than OKX waits for it.
     limits = ConnectionLimits(

@@ -385,6 +385,17 @@ def test_what_the_gateway_does_not_ask_for_is_ignored_with_a_reason(message: str
     assert session.parse_failed == 0
 
 
+def test_a_replay_keeps_one_of_two_streams_of_a_book() -> None:
+    session = StreamSession(Binance(), RequestType.TICKER, 7, now_s=0.0, accept_all=True)
+    fast, slow = b"btcusdt@depth@100ms", b"btcusdt@depth"
+    records = []
+    for stream, first_id, last_id in [(fast, 1, 5), (fast, 6, 9), (slow, 1, 9), (fast, 10, 10), (slow, 10, 10)]:
+        records += session.receive(depth(first_id, last_id).replace(fast, stream), 1)
+    assert [record.last_update_id for record in records if isinstance(record, OrderBook)] == [5, 9, 10]
+    assert session.ignored == {"book of another stream": 2}
+    assert session.take_notices() == []
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

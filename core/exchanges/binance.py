@@ -40,6 +40,7 @@ from core.exchanges.base import (
     Resync,
     SymbolTrack,
 )
+from core.exchanges.undashed_symbols import UndashedSymbols
 from core.exchanges.values import (
     Id,
     Price,
@@ -59,14 +60,13 @@ _STREAM_SUFFIX = {
     RequestType.ORDERBOOK: "@depth@100ms",
 }
 
-# Quote currencies of the spot market, also former ones (recordings); read for symbols written without a dash.
-_STABLE = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USDP", "USDS", "USD1", "XUSD", "RLUSD", "U", "DAI")
-_EURO = ("AEUR", "EURI")
-_COINS = ("BTC", "ETH", "BNB", "XRP", "TRX", "DOGE", "DOT", "SOL")
-_FIAT = ("EUR", "GBP", "AUD", "TRY", "BRL", "RUB", "UAH", "NGN", "ZAR", "PLN", "RON", "ARS", "JPY", "MXN")
-_NEWER_FIAT = ("CZK", "COP")
-_FORMER = ("PAX", "UST", "VAI", "IDRT", "BIDR", "BKRW", "BVND")
-_QUOTES = sorted(_STABLE + _EURO + _COINS + _FIAT + _NEWER_FIAT + _FORMER, key=len, reverse=True)
+_SYMBOLS = UndashedSymbols(
+    "Binance",
+    "USDT USDC FDUSD TUSD BUSD USDP USDS USD1 XUSD RLUSD U DAI AEUR EURI "
+    "BTC ETH BNB XRP TRX DOGE DOT SOL "
+    "EUR GBP AUD TRY BRL RUB UAH NGN ZAR PLN RON ARS JPY MXN CZK COP "
+    "PAX UST VAI IDRT BIDR BKRW BVND",
+)
 
 
 # -- frames --------------------------------------------------------------------------------------------
@@ -470,13 +470,7 @@ class Binance(ExchangeProfile):
 
     def parse_symbol(self, text: str) -> Symbol:
         """``BTC-USDT``, or Binance's own ``BTCUSDT`` with a known quote currency, the longest that fits."""
-        upper = text.upper()
-        if "-" in upper:
-            return Symbol.parse(upper)
-        for quote in _QUOTES:
-            if upper.endswith(quote) and len(upper) > len(quote):
-                return Symbol(upper[: -len(quote)], quote)
-        raise ValueError(f"{text[:64]!r} ends in no known quote currency of Binance; write it as BASE-QUOTE")
+        return _SYMBOLS.parse(text)
 
     def spell_symbol(self, symbol: Symbol) -> str:
         """``BTCUSDT`` for BTC-USDT."""

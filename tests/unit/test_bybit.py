@@ -369,6 +369,15 @@ def test_too_many_requests_refuse_nobody_and_are_made_again_later() -> None:
     assert session.active_symbols == ["BTC-USDT"]
 
 
+def test_what_was_given_up_meanwhile_is_not_asked_for_again() -> None:
+    session = session_for(RequestType.TICKER, "BTC-USDT", "ETH-USDT")
+    session.receive(refusal("1", "Too many visits. Exceeded the API Rate Limit."), 0)
+    session.unsubscribe(["BTC-USDT"], 1.0)
+    session.take_outbox()
+    session.receive(frame("bybit", "pong"), 2)
+    assert [json.loads(text)["args"] for text in session.take_outbox()] == [["tickers.ETHUSDT"]]
+
+
 @pytest.mark.parametrize(
     ("text", "symbol"),
     [

@@ -14,9 +14,8 @@ Written after Bitfinex's documentation (read 2026-11): "General" (ws-general), "
 - A trade comes as ``te`` at once and as ``tu`` when it is stored, both with its id: what comes first is
   taken. An amount above 0 was bought by the taker. The snapshot has the last trades, the newest first: they
   are put in order, and those that came before the channel was renewed are passed over.
-- One book of a pair is read, the first that is open: a second one of another precision, frequency or length
-  would be mixed with it. Raw books, candles, ``status`` and all of lending (``fUSD``, with ``fte`` and
-  ``ftu``) give no records.
+- One book of a pair is read, of several in a recording the most precise, then the deepest. Raw books, candles,
+  ``status`` and all of lending (``fUSD``, with ``fte`` and ``ftu``) give no records.
 - ``BID_SIZE`` and ``ASK_SIZE`` of a ticker are the sums of the 25 best orders, not what lies at the best
   price: no field of a record means that.
 - A book entry is ``[price, count, amount]``; count 0 removes; amounts of asks are below 0. The checksum is
@@ -61,7 +60,8 @@ _REQUEST_TYPES = {name: request_type for request_type, name in _CHANNELS.items()
 _LENGTHS = (1, 25, 100, 250)
 _TIMESTAMP, _SEQ_ALL, _OB_CHECKSUM, _BULK_UPDATES = 32_768, 65_536, 131_072, 536_870_912
 _CHECKSUM_LEVELS = 25
-_LENGTHS_CHECKED = frozenset({"1", "25"})
+_DEFAULT_LENGTH = 25
+_OTHER_BOOK = "other book of the pair"
 _CODE_LETTERS = 3
 _REMEMBERED_TRADES = 256
 _FIRST_TIME_MS, _END_TIME_MS = 1_000_000_000_000, 10_000_000_000_000
@@ -239,8 +239,9 @@ class _SeenTrades:
 
 class _Channel:
     """A subscription on this connection. ``request_type`` and ``read`` are None for those that give no records,
-    ``unread`` says why. ``terms`` (precision, frequency, length) tell two books of a pair apart. ``checked``:
-    checksums come that cover all of the book. ``track`` is the pair's, once it was asked for."""
+    ``unread`` says why. ``terms`` are those of a book, the less the better: precision, frequency, and the length
+    as a negative number. ``checked``: checksums come that cover all of the book. ``track`` is the pair's, once
+    it was asked for."""
 
     __slots__ = (
         "checked", "exchange_symbol", "past_snapshot", "read", "request_type", "seen", "terms", "track",
@@ -251,7 +252,7 @@ class _Channel:
         self,
         request_type: RequestType | None,
         exchange_symbol: str,
-        terms: tuple[str | None, ...],
+        terms: tuple[str, str, int],
         unread: str,
         seen: _SeenTrades,
     ) -> None:
@@ -264,6 +265,11 @@ class _Channel:
         self.past_snapshot = False
         self.checked = False
         self.track: SymbolTrack | None = None
+
+    def give_up(self, unread: str) -> None:
+        """Read no more of it."""
+        self.request_type = self.read = None
+        self.unread = unread
 
 
 # -- protocol ------------------------------------------------------------------------------------------
@@ -611,7 +617,7 @@ class BitfinexDialect(Dialect):
             track = self._ask_track(channel)
         if track is None:
             return ()
-        channel.checked = channel.terms[-1] in _LENGTHS_CHECKED
+        channel.checked = -channel.terms[-1] <= _CHECKSUM_LEVELS
         return (self.books.delta(track, [], [], received_us, time_ms, None, None, None, checksum),)
 
     def checksum(self, book: Book) -> int:
@@ -653,35 +659,30 @@ class BitfinexDialect(Dialect):
         request_type = _REQUEST_TYPES.get(event.channel or "")
         symbol = event.symbol or f"t{event.pair or ''}"
         unread = "channel without records"
-        if not self._has_records(symbol, event):
+        # Raw books list orders, and what begins with f is not traded but lent.
+        if not symbol.startswith("t") or (event.prec or "").startswith("R"):
             request_type = None
         track = self.tracks.get(symbol)
         if request_type is self.request_type and track is not None and not track.active:
             self.outbox.append(_unsubscribe(event.channel_id))
             return
-        terms = (event.prec, event.freq, str(event.len))
+        terms = (event.prec or "P0", event.freq or "F0", -_length(event))
         self._channels.pop(event.channel_id, None)
         for number, channel in list(self._channels.items()):
             if channel.request_type is not request_type or channel.exchange_symbol != symbol:
                 continue
             if channel.terms == terms:
                 del self._channels[number]  # renewed
+            elif request_type is RequestType.ORDERBOOK and terms < channel.terms:
+                channel.give_up(_OTHER_BOOK)
+                if channel.track is not None:
+                    self.books.forget(channel.track)
             elif request_type is RequestType.ORDERBOOK:
-                request_type, unread = None, "second book of the pair"
+                request_type, unread = None, _OTHER_BOOK
         seen = self._seen_trades.setdefault(symbol, _SeenTrades())
         self._channels[event.channel_id] = _Channel(request_type, symbol, terms, unread, seen)
         if track is not None and request_type is self.request_type:
             self.notices.append(Confirmed((track.symbol,)))
-
-    def _has_records(self, symbol: str, event: _Event) -> bool:
-        """Not raw books, which list orders, nor what begins with f, which is not traded but lent."""
-        if not symbol.startswith("t") or (event.prec or "").startswith("R"):
-            return False
-        try:
-            self.profile.parse_symbol(symbol)
-        except ValueError:
-            return False
-        return True
 
     def _take_info(self, event: _Event) -> None:
         if event.version is not None:
@@ -719,6 +720,14 @@ class BitfinexDialect(Dialect):
 
 def _unsubscribe(number: int) -> str:
     return msgspec.json.encode({"event": "unsubscribe", "chanId": number}).decode()
+
+
+def _length(event: _Event) -> int:
+    """How many levels a side a book has."""
+    try:
+        return _DEFAULT_LENGTH if event.len is None else int(event.len)
+    except ValueError as exc:
+        raise PayloadError(f"{event.len!r} is no length of a book") from exc
 
 
 def _code(event: _Event) -> int | None:

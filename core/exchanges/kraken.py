@@ -308,12 +308,11 @@ class KrakenDialect(Dialect):
         else:
             self.notices.append(Refused((track.symbol,), ErrorCode.SUBSCRIBE_REJECTED, message))
 
-    def track_of(self, request_type: RequestType, exchange_symbol: str) -> SymbolTrack | None:
-        """As ``Dialect.track_of``; a pair that has no canonical form is passed over."""
+    def _pair_of(self, exchange_symbol: str) -> Symbol | None:
+        """However it is spelled: tokenised stocks that are not in the table, and former names, are read too."""
         try:
-            return super().track_of(request_type, exchange_symbol)
-        except PayloadError:
-            self.ignore("pair without a canonical form")
+            return self.profile.parse_symbol(exchange_symbol)
+        except ValueError:
             return None
 
     def _tickers(self, frame: _Tickers, received_us: int) -> Sequence[Record]:

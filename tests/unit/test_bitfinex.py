@@ -167,18 +167,29 @@ def test_a_number_that_comes_twice_is_no_loss() -> None:
     assert [notice for notice in session.take_notices() if isinstance(notice, SymbolBroken)] == []
 
 
-def test_only_one_book_of_a_pair_is_read() -> None:
+def test_the_best_book_of_a_pair_is_read() -> None:
     session = StreamSession(Bitfinex(), RequestType.TRADE, 7, now_s=0.0, accept_all=True)
-    second = frame("bitfinex", "subscribed.book").replace(b"10092", b"10093").replace(b"P0", b"P1")
-    for message in (frame("bitfinex", "subscribed.book"), second, frame("bitfinex", "orderbook.snapshot")):
-        session.receive(message, US)
-    assert session.receive("[10093,[[7250,12,40.5],[7260,3,-9]],2,1574694475101]", US) == ()
-    assert session.receive('[10093,"cs",5,3,1574694475101]', US) == ()
-    assert session.ignored == {"second book of the pair": 2}
-    session.receive('{"event":"unsubscribed","status":"OK","chanId":10092}', US)
-    session.receive(second.replace(b"10093", b"10094"), US)
-    (record,) = session.receive("[10094,[[7250,12,40.5],[7260,3,-9]],4,1574694475101]", US)
+    opened = frame("bitfinex", "subscribed.book")
+    for number, former, other in ((b"1", b"P0", b"P1"), (b"2", b"", b""), (b"3", b'"25"', b'"1"')):
+        session.receive(opened.replace(b"10092", number).replace(former, other), US)
+    levels = "[[7250,12,40.5],[7260,3,-9]]"
+    assert session.receive(f"[1,{levels},1,1574694475101]", US) == ()
+    (record,) = session.receive(f"[2,{levels},2,1574694475101]", US)
     assert (record.kind, record.valid, pairs(record.bids)) == (BookKind.SNAPSHOT, True, [(7250.0, 40.5)])
+    assert session.receive(f"[3,{levels},3,1574694475101]", US) == ()
+    assert session.receive('[1,"cs",5,4,1574694475101]', US) == ()
+    # A deeper one takes its place; its book begins with its snapshot.
+    session.receive(opened.replace(b"10092", b"4").replace(b'"25"', b"100"), US)
+    assert session.receive("[2,[7250,12,40.5],5,1574694475101]", US) == ()
+    (record,) = session.receive("[4,[7250,12,40.5],6,1574694475101]", US)
+    assert not record.valid
+    (record,) = session.receive(f"[4,{levels},7,1574694475101]", US)
+    assert record.valid
+    assert session.ignored == {"other book of the pair": 4}
+    session.receive('{"event":"unsubscribed","status":"OK","chanId":4}', US)
+    session.receive(opened.replace(b"10092", b"5"), US)
+    assert session.receive(f"[5,{levels},8,1574694475101]", US)[0].valid
+    assert session.take_notices() == []
 
 
 def test_order_book_with_its_checksum() -> None:
@@ -514,6 +525,7 @@ def test_a_replay_of_two_connections() -> None:
         ('["a"]', "object"),
         ("{}", "event"),
         ('{"event":"subscribed","channel":"book"}', "number"),
+        ('{"event":"subscribed","channel":"book","chanId":1,"symbol":"tBTCUSD","len":"all"}', "length"),
     ],
 )
 def test_nonsense_is_unparsed(text: str, reason: str) -> None:

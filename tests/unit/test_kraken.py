@@ -235,8 +235,15 @@ def test_a_pair_without_a_canonical_form_is_passed_over() -> None:
     message = json.loads(frame("kraken", "trade"))
     message["data"] += json.loads(frame("kraken", "trade.staked"))["data"]
     assert [record.symbol for record in session.receive(json.dumps(message), US)] == ["MATIC-USD"] * 2
-    assert session.ignored == {"pair without a canonical form": 1}
+    assert session.ignored == {"symbol of another market": 1}
     assert session.parse_failed == 0
+
+
+def test_names_that_are_spelled_otherwise_are_read_in_a_replay() -> None:
+    session = StreamSession(Kraken(), RequestType.TICKER, 1, now_s=0.0, accept_all=True)
+    for former, canonical in ((b"ABBVx/USD", "ABBVX-USD"), (b"XBT/USD", "BTC-USD")):
+        (record,) = session.receive(frame("kraken", "ticker.stock").replace(b"AAPLx/USD", former), US)
+        assert (record.symbol, record.exchange_symbol) == (canonical, former.decode())
 
 
 @pytest.mark.parametrize("accept_all", [False, True])

@@ -6,10 +6,14 @@ and a level that knows its own text (``TextLevel``) still has it when a checksum
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from core.errors import PayloadError
 from core.exchanges.values import MAX_PRICE, MAX_QUANTITY
 from core.records import Level
+
+_BEST: Final = 25
+"""As many levels a side as a checksum covers at the most."""
 
 
 class TextLevel(Level, frozen=True, gc=False):
@@ -43,16 +47,18 @@ class BookSide:
 
     It holds up to ``capacity`` levels and then loses the worst. What was lost is unknown until it changes.
     Most changes are near the best price, so little has to be moved for them at the end of the lists, and the
-    best levels are a slice.
+    best levels are a slice. ``texts``: what a dialect made of the best 25 levels or fewer for a checksum; None
+    once one of them has changed.
     """
 
-    __slots__ = ("_keys", "_levels", "_sign", "capacity")
+    __slots__ = ("_keys", "_levels", "_sign", "capacity", "texts")
 
     def __init__(self, *, highest_is_best: bool, capacity: int) -> None:
         self._sign = 1.0 if highest_is_best else -1.0
         self._keys: list[float] = []
         self._levels: list[Level] = []
         self.capacity = capacity
+        self.texts: list[bytes] | None = None
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -63,6 +69,7 @@ class BookSide:
         by_key = {sign * level.price: level for level in levels if level.quantity}
         self._keys = sorted(by_key)
         self._levels = [by_key[key] for key in self._keys]
+        self.texts = None
         self._trim()
 
     def apply(self, levels: Iterable[Level]) -> None:
@@ -71,6 +78,8 @@ class BookSide:
         for level in levels:
             key = sign * level.price
             place = bisect_left(keys, key)
+            if len(keys) - place <= _BEST:
+                self.texts = None
             if place < len(keys) and keys[place] == key:
                 if level.quantity:
                     held[place] = level

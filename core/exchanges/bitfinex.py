@@ -31,8 +31,7 @@ Written after Bitfinex's documentation (read 2026-11): "General" (ws-general), "
 import zlib
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from operator import attrgetter
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, cast
 
 import msgspec
 from msgspec import Meta, field
@@ -52,6 +51,7 @@ from core.exchanges.base import (
 )
 from core.exchanges.values import MAX_PRICE, MAX_QUANTITY, EpochMs, Id, Price, PriceOrZero, Quantity, Rate
 from core.identity import Exchange, Region, RequestType, Symbol
+from core.order_books import BookSide
 from core.records import Level, Record, Side, StreamType, Ticker, Trade
 
 _EXCHANGE, _REGION = Exchange.BITFINEX.value, Region.EUROPE.value
@@ -68,8 +68,8 @@ _FIRST_TIME_MS, _END_TIME_MS = 1_000_000_000_000, 10_000_000_000_000
 _HEAD_BYTES = 24
 _QUOTE, _BRACKET, _MINUS = ord('"'), ord("["), ord("-")
 _BUY, _SELL = Side.BUY, Side.SELL
+_SNAPSHOT, _REALTIME = StreamType.SNAPSHOT, StreamType.REALTIME
 _NO_AMOUNT = "a trade of amount 0 is none"
-_PAIR_OF = attrgetter("pair")
 _SERVER_RESTARTS, _MAINTENANCE_BEGINS, _MAINTENANCE_ENDED = 20051, 20060, 20061
 _UNKNOWN_PAIR, _ALREADY_SUBSCRIBED, _TOO_MANY_CHANNELS = 10001, 10301, 10305
 _AS_WANTED = frozenset({_ALREADY_SUBSCRIBED, 10400, 10401})
@@ -239,9 +239,9 @@ class _SeenTrades:
 
 class _Channel:
     """A subscription on this connection. ``request_type`` and ``read`` are None for those that give no records,
-    ``unread`` says why. ``terms`` are those of a book, the less the better: precision, frequency, and the length
-    as a negative number. ``checked``: checksums come that cover all of the book. ``track`` is the pair's, once
-    it was asked for."""
+    ``unread`` says why. ``terms`` are those of a book, the less the better: precision, frequency, and the
+    length as a negative number. ``checked``: checksums come that cover all of the book. ``track`` is the
+    pair's, once it was asked for."""
 
     __slots__ = (
         "checked", "exchange_symbol", "past_snapshot", "read", "request_type", "seen", "terms", "track",
@@ -489,7 +489,7 @@ class BitfinexDialect(Dialect):
             track = self._ask_track(channel)
         if track is None:
             return ()
-        stream_type = StreamType.REALTIME if channel.past_snapshot else StreamType.SNAPSHOT
+        stream_type = _REALTIME if channel.past_snapshot else _SNAPSHOT
         channel.past_snapshot = True
         if not data.last:
             self.ignore("ticker without a price")
@@ -622,8 +622,7 @@ class BitfinexDialect(Dialect):
 
     def checksum(self, book: Book) -> int:
         """CRC32, signed, over both sides in turn."""
-        bids = list(map(_PAIR_OF, book.bids.best(_CHECKSUM_LEVELS)))
-        asks = list(map(_PAIR_OF, book.asks.best(_CHECKSUM_LEVELS)))
+        bids, asks = _pairs_of(book.bids), _pairs_of(book.asks)
         both = min(len(bids), len(asks))
         pairs = [b""] * (2 * both)
         pairs[::2], pairs[1::2] = bids[:both], asks[:both]
@@ -758,6 +757,15 @@ def _tail(array: _Array, taken: int) -> tuple[int | None, int | None]:
 def _holds_entries(body: msgspec.Raw) -> bool:
     """Whether the body is a list of entries, also an empty one, and not one entry."""
     return bytes(memoryview(body)[1:64]).lstrip()[:1] in (b"[", b"]")
+
+
+def _pairs_of(side: BookSide) -> list[bytes]:
+    """The side's part of the checksum."""
+    texts = side.texts
+    if texts is None:
+        best = cast(list[_BookLevel], side.best(_CHECKSUM_LEVELS))
+        texts = side.texts = [level.pair for level in best]
+    return texts
 
 
 def _put(entry: _Entry, bids: list[Level], asks: list[Level]) -> None:

@@ -51,6 +51,8 @@ from core.identity import Exchange, Region, RequestType, Symbol
 from core.records import Level, Record, Side, StreamType, Ticker, Trade
 
 _EXCHANGE, _REGION = Exchange.COINBASE.value, Region.NA.value
+_TICKER, _TRADE, _BOOK = RequestType.TICKER, RequestType.TRADE, RequestType.ORDERBOOK
+_SNAPSHOT, _REALTIME = StreamType.SNAPSHOT, StreamType.REALTIME
 _CHANNELS = {
     RequestType.TICKER: "ticker",
     RequestType.TRADE: "matches",
@@ -61,7 +63,8 @@ _NAMES_IN_ANSWERS = {
     RequestType.TRADE: frozenset({"matches"}),
     RequestType.ORDERBOOK: frozenset({"level2", "level2_batch", "level2_50"}),
 }
-_TAKER_SIDES = {"buy": Side.SELL, "sell": Side.BUY}
+_TAKER_SIDES: dict[str | None, Side] = {"buy": Side.SELL, "sell": Side.BUY}
+_UNKNOWN = Side.UNKNOWN
 _PRODUCT = re.compile(r"[A-Z0-9]{1,20}-[A-Z0-9]{1,20}")
 _REMEMBERED_LOSSES = 1000
 """Trades that did not come are still taken when they come late, as long as they are not more than this."""
@@ -248,13 +251,15 @@ class CoinbaseDialect(Dialect):
 
     def receive(self, frame: str | bytes, received_us: int) -> Sequence[Record]:
         """Read one frame; see ``Dialect.receive``."""
-        data = self._decode(frame)
-        if data is None:
+        try:
+            data = _DATA.decode(frame)
+        except msgspec.ValidationError as exc:
+            self._take_other(frame, exc)
             return ()
-        if isinstance(data, _Match):
-            return self._trade(data, received_us)
         if isinstance(data, _Update):
             return self._update(data, received_us)
+        if isinstance(data, _Match):
+            return self._trade(data, received_us)
         if isinstance(data, _Ticker):
             return self._ticker(data, received_us)
         if isinstance(data, _Snapshot):
@@ -270,28 +275,24 @@ class CoinbaseDialect(Dialect):
         data = _EXACT.decode(frame)
         return (ExactNumbers(data.price, data.size),)
 
-    def _decode(self, frame: str | bytes) -> _Data | None:
-        """The frame as data, or None after it was counted."""
-        try:
-            return _DATA.decode(frame)
-        except msgspec.ValidationError as exc:
-            if _begins_array(frame):
-                if not isinstance(next(iter(_ORDER.decode(frame)), None), str):
-                    raise PayloadError("the array is no order of level 3") from None
-                self.ignore("order of level 3")
-                return None
-            kind = _type_of(frame)
-            if kind in _OUR_TYPES:
-                raise exc
+    def _take_other(self, frame: str | bytes, error: msgspec.ValidationError) -> None:
+        """A frame that is no data of ours."""
+        if _begins_array(frame):
+            if not isinstance(next(iter(_ORDER.decode(frame)), None), str):
+                raise PayloadError("the array is no order of level 3")
+            self.ignore("order of level 3")
+            return
+        kind = _type_of(frame)
+        if kind in _OUR_TYPES:
+            raise error
         if kind == "subscriptions":
             self._acknowledge(_SUBSCRIPTIONS.decode(frame))
         elif kind == "error":
-            error = _ERROR.decode(frame)
-            self._complain(error.message or "", error.reason or "")
+            told = _ERROR.decode(frame)
+            self._complain(told.message or "", told.reason or "")
         else:
             # New types may come at any time, and are to be passed over.
             self.ignore("type without records")
-        return None
 
     def _acknowledge(self, answer: _Subscriptions) -> None:
         """The answer to a request, with all that runs."""
@@ -348,7 +349,7 @@ class CoinbaseDialect(Dialect):
         return self._asked.popleft() if self._asked else ()
 
     def _ticker(self, data: _Ticker, received_us: int) -> Sequence[Record]:
-        track = self.track_of(RequestType.TICKER, data.product_id)
+        track = self.track_of(_TICKER, data.product_id)
         if track is None:
             return ()
         if not data.price:
@@ -379,18 +380,22 @@ class CoinbaseDialect(Dialect):
                 None if bid is None else data.best_bid_size,
                 ask,
                 None if ask is None else data.best_ask_size,
-                StreamType.SNAPSHOT if data.trade_id is None else StreamType.REALTIME,
+                _SNAPSHOT if data.trade_id is None else _REALTIME,
             ),
         )
 
     def _trade(self, data: _Match, received_us: int) -> Sequence[Record]:
-        track = self.track_of(RequestType.TRADE, data.product_id)
+        track = self.track_of(_TRADE, data.product_id)
         if track is None:
             return ()
         time_ms = epoch_ms(data.time)
         trade_id = data.trade_id
-        if trade_id is not None and not self._is_new(track, trade_id, isinstance(data, _LastMatch)):
-            return ()
+        if trade_id is not None:
+            ids = self._trade_ids.get(data.product_id)
+            if ids is not None and ids.counting and trade_id == ids.next and type(data) is _Match:
+                ids.next = trade_id + 1
+            elif not self._is_new(track, trade_id, isinstance(data, _LastMatch)):
+                return ()
         track.sequence += 1
         return (
             Trade(
@@ -404,7 +409,7 @@ class CoinbaseDialect(Dialect):
                 track.sequence,
                 data.price,
                 data.size,
-                _TAKER_SIDES.get(data.side or "", Side.UNKNOWN),
+                _TAKER_SIDES.get(data.side, _UNKNOWN),
                 None if trade_id is None else str(trade_id),
             ),
         )
@@ -433,7 +438,7 @@ class CoinbaseDialect(Dialect):
         return True
 
     def _snapshot(self, data: _Snapshot, received_us: int) -> Sequence[Record]:
-        track = self.track_of(RequestType.ORDERBOOK, data.product_id)
+        track = self.track_of(_BOOK, data.product_id)
         if track is None:
             return ()
         time_ms = epoch_ms(data.time)
@@ -446,7 +451,7 @@ class CoinbaseDialect(Dialect):
         return (self.books.snapshot(track, bids[:most], asks[:most], received_us, time_ms),)
 
     def _update(self, data: _Update, received_us: int) -> Sequence[Record]:
-        track = self.track_of(RequestType.ORDERBOOK, data.product_id)
+        track = self.track_of(_BOOK, data.product_id)
         if track is None:
             return ()
         time_ms = epoch_ms(data.time)

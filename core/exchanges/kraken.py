@@ -27,8 +27,7 @@ checksum (WebSocket v2)", the changelog, and the support article "WebSocket API 
 import zlib
 from collections.abc import Sequence
 from decimal import Decimal
-from operator import attrgetter
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, cast
 
 import msgspec
 from msgspec import Meta, field
@@ -47,16 +46,18 @@ from core.exchanges.base import (
     SymbolTrack,
 )
 from core.exchanges.iso_time import IsoTime, epoch_ms
-from core.exchanges.values import Id, Price, PriceOrZero, Quantity, TradedQuantity
+from core.exchanges.values import MAX_PRICE, MAX_QUANTITY, Id, Price, PriceOrZero, Quantity, TradedQuantity
 from core.identity import Exchange, Region, RequestType, Symbol
-from core.order_books import TextLevel
+from core.order_books import BookSide
 from core.records import Level, Record, Side, StreamType, Ticker, Trade
 
 _EXCHANGE, _REGION = Exchange.KRAKEN.value, Region.NA.value
 _CHANNELS = {RequestType.TICKER: "ticker", RequestType.TRADE: "trade", RequestType.ORDERBOOK: "book"}
 _OUR_CHANNELS = frozenset(_CHANNELS.values())
+_TICKER, _TRADE, _BOOK = RequestType.TICKER, RequestType.TRADE, RequestType.ORDERBOOK
 _STREAM_TYPES = {"snapshot": StreamType.SNAPSHOT, "update": StreamType.REALTIME}
-_SIDES = {"buy": Side.BUY, "sell": Side.SELL}
+_SIDES: dict[str | None, Side] = {"buy": Side.BUY, "sell": Side.SELL}
+_UNKNOWN = Side.UNKNOWN
 _FORMER_NAMES = {"XBT": "BTC", "XDG": "DOGE"}
 _TOKENISED_STOCKS = (
     "AAPLx", "AMZNx", "COINx", "CRCLx", "GLDx", "GMEx", "GOOGLx", "HOODx", "METAx", "MSFTx", "MSTRx", "NFLXx",
@@ -183,8 +184,8 @@ class KrakenDialect(Dialect):
         # Symbols of each request, and those of requests that were too many and go out again with the heartbeat.
         self._asked: dict[int, tuple[str, ...]] = {}
         self._held: dict[str, None] = {}
-        # Which items of the last frame became records.
-        self._taken: list[int] = []
+        # Which items of the last frame became records; None: all of them.
+        self._taken: list[int] | None = None
         self.books.exact = True
 
     def subscribe(self, added: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
@@ -228,8 +229,10 @@ class KrakenDialect(Dialect):
 
     def receive(self, frame: str | bytes, received_us: int) -> Sequence[Record]:
         """Read one frame; see ``Dialect.receive``."""
-        data = self._decode(frame)
-        if data is None:
+        try:
+            data = _DATA.decode(frame)
+        except msgspec.ValidationError as exc:
+            self._take_other(frame, exc)
             return ()
         if isinstance(data, _Heartbeat):
             self.control()
@@ -248,21 +251,18 @@ class KrakenDialect(Dialect):
         numbers = []
         for place, item in enumerate(_EXACT.decode(frame).data):
             price = item.price if item.last is None else item.last
-            if place in self._taken and price is not None:
+            if (self._taken is None or place in self._taken) and price is not None:
                 numbers.append(ExactNumbers(price, None if item.price is None else item.quantity))
         return numbers
 
-    def _decode(self, frame: str | bytes) -> _Data | None:
-        """The frame as data, or None after it was counted."""
-        try:
-            return _DATA.decode(frame)
-        except msgspec.ValidationError:
-            if _is_of_version_1(frame):
-                self.ignore(_VERSION_1)
-                return None
-            envelope = _ENVELOPE.decode(frame)
-            if envelope.channel in _OUR_CHANNELS:
-                raise
+    def _take_other(self, frame: str | bytes, error: msgspec.ValidationError) -> None:
+        """A frame that is no data of ours."""
+        if _is_of_version_1(frame):
+            self.ignore(_VERSION_1)
+            return
+        envelope = _ENVELOPE.decode(frame)
+        if envelope.channel in _OUR_CHANNELS:
+            raise error
         if envelope.error is not None or envelope.success is False:
             self._complain(envelope)
         elif envelope.method is not None:
@@ -275,7 +275,6 @@ class KrakenDialect(Dialect):
             self.ignore(_VERSION_1)
         else:
             raise PayloadError("the frame has neither a channel nor a method nor an error")
-        return None
 
     def _acknowledge(self, envelope: _Envelope) -> None:
         self.control()
@@ -317,19 +316,17 @@ class KrakenDialect(Dialect):
 
     def _tickers(self, frame: _Tickers, received_us: int) -> Sequence[Record]:
         stream_type = _STREAM_TYPES.get(frame.type or "", StreamType.UNKNOWN)
-        items = [
-            (data, epoch_ms(data.timestamp), self.track_of(RequestType.TICKER, data.symbol))
-            for data in frame.data
-        ]
+        times_ms = [epoch_ms(data.timestamp) for data in frame.data]
         records = []
-        self._taken = []
-        for place, (data, time_ms, track) in enumerate(items):
+        taken = []
+        for place, data in enumerate(frame.data):
+            track = self.track_of(_TICKER, data.symbol)
             if track is None:
                 continue
             if not data.last:
                 self.ignore("ticker without a price")
                 continue
-            self._taken.append(place)
+            taken.append(place)
             bid, ask, percent = data.bid or None, data.ask or None, data.change_percent
             track.sequence += 1
             records.append(
@@ -338,7 +335,7 @@ class KrakenDialect(Dialect):
                     _REGION,
                     track.symbol,
                     track.exchange_symbol,
-                    time_ms,
+                    times_ms[place],
                     received_us,
                     self.session_id,
                     track.sequence,
@@ -357,20 +354,22 @@ class KrakenDialect(Dialect):
                     stream_type,
                 )
             )
+        self._taken = taken
         return records
 
     def _trades(self, frame: _Trades, received_us: int) -> Sequence[Record]:
         """Every trade of the frame, in order."""
         times_ms = [epoch_ms(data.timestamp) for data in frame.data]
-        symbols = dict.fromkeys(data.symbol for data in frame.data)
-        tracks = {symbol: self.track_of(RequestType.TRADE, symbol) for symbol in symbols}
         records = []
-        self._taken = []
+        taken = []
+        symbol, track = "", None
         for place, data in enumerate(frame.data):
-            track = tracks[data.symbol]
+            if data.symbol != symbol:
+                symbol = data.symbol
+                track = self.track_of(_TRADE, symbol)
             if track is None:
                 continue
-            self._taken.append(place)
+            taken.append(place)
             track.sequence += 1
             records.append(
                 Trade(
@@ -384,26 +383,21 @@ class KrakenDialect(Dialect):
                     track.sequence,
                     data.price,
                     data.quantity,
-                    _SIDES.get(data.side or "", Side.UNKNOWN),
+                    _SIDES.get(data.side, _UNKNOWN),
                     None if data.trade_id is None else str(data.trade_id),
                 )
             )
+        self._taken = taken
         return records
 
     def _books(self, frame: _Books, received_us: int) -> Sequence[Record]:
         whole = frame.type == "snapshot"
         items = [
-            (
-                data,
-                epoch_ms(data.timestamp),
-                _levels(data.bids),
-                _levels(data.asks),
-                self.track_of(RequestType.ORDERBOOK, data.symbol),
-            )
-            for data in frame.data
+            (data, epoch_ms(data.timestamp), _levels(data.bids), _levels(data.asks)) for data in frame.data
         ]
         records = []
-        for data, time_ms, bids, asks, track in items:
+        for data, time_ms, bids, asks in items:
+            track = self.track_of(_BOOK, data.symbol)
             if track is None:
                 continue
             if whole:
@@ -429,8 +423,7 @@ class KrakenDialect(Dialect):
 
     def checksum(self, book: Book) -> int:
         """CRC32 over the best asks, then the best bids."""
-        best = book.asks.best(_CHECKSUM_LEVELS) + book.bids.best(_CHECKSUM_LEVELS)
-        return zlib.crc32("".join(map(_DIGITS_OF, best)).encode())
+        return zlib.crc32(b"".join(_digits_of(book.asks) + _digits_of(book.bids)))
 
 
 def _is_of_version_1(frame: str | bytes) -> bool:
@@ -445,38 +438,49 @@ def _depth_for(levels: int) -> int:
     return next((depth for depth in _DEPTHS if depth >= levels), _DEPTHS[-1])
 
 
-class _BookLevel(TextLevel, frozen=True, gc=False):
-    """A level with its part of the checksum, made once. Books of Kraken hold nothing else."""
+class _BookLevel(Level, frozen=True, gc=False):
+    """A level with its part of the checksum. Books of Kraken hold nothing else."""
 
-    digits: str
+    digits: bytes
 
 
-_DIGITS_OF = attrgetter("digits")
+def _digits_of(side: BookSide) -> list[bytes]:
+    """The side's part of the checksum."""
+    texts = side.texts
+    if texts is None:
+        best = cast(list[_BookLevel], side.best(_CHECKSUM_LEVELS))
+        texts = side.texts = [b"".join([level.digits for level in best])]
+    return texts
 
 
 def _levels(levels: Sequence[_Level]) -> list[Level]:
-    return [_level(_text(level.price), _text(level.quantity)) for level in levels]
+    if not levels:
+        return []
+    return [_level(bytes(level.price), bytes(level.quantity)) for level in levels]
 
 
-def _level(price_text: str, quantity_text: str) -> Level:
-    level = TextLevel.parse(price_text, quantity_text)
-    digits = _digits(price_text) + _digits(quantity_text)
-    return _BookLevel(level.price, level.quantity, price_text, quantity_text, digits)
-
-
-def _text(raw: msgspec.Raw) -> str:
-    text = str(raw, "latin-1")
-    return text[1:-1] if text[0] == '"' else text
+def _level(price_text: bytes, quantity_text: bytes) -> Level:
+    try:
+        price, quantity = float(price_text), float(quantity_text)
+    except ValueError as exc:
+        if price_text[:1] == b'"' or quantity_text[:1] == b'"':
+            return _level(price_text.strip(b'"'), quantity_text.strip(b'"'))
+        raise PayloadError(f"{price_text[:32]!r}, {quantity_text[:32]!r} is no level") from exc
+    # Also false for what is no number at all ("nan").
+    if not (0 < price <= MAX_PRICE and 0 <= quantity <= MAX_QUANTITY):
+        raise PayloadError(f"{price_text[:32]!r}, {quantity_text[:32]!r} is out of range for a level")
+    return _BookLevel(price, quantity, _digits(price_text) + _digits(quantity_text))
 
 
 def _price(level: Level) -> float:
     return level.price
 
 
-def _digits(text: str) -> str:
-    if "e" in text or "E" in text:
-        text = format(Decimal(text), "f")
-    return text.replace(".", "").lstrip("0")
+def _digits(text: bytes) -> bytes:
+    digits = text.replace(b".", b"")
+    if not digits.isdigit():
+        digits = format(Decimal(text.decode()), "f").replace(".", "").encode()
+    return digits.lstrip(b"0")
 
 
 class Kraken(ExchangeProfile):

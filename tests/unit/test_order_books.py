@@ -32,6 +32,23 @@ def test_a_side_is_what_a_dictionary_says(
     assert len(side) == len(plain)
 
 
+@given(st.booleans(), LEVELS, LEVELS, st.booleans())
+def test_what_was_made_of_the_best_levels_is_forgotten_when_they_change(
+    highest_is_best: bool, first: list[Level], changed: list[Level], anew: bool
+) -> None:
+    side = BookSide(highest_is_best=highest_is_best, capacity=100)
+    # More than the best 25 lie below.
+    deep = [Level(1000.0 + n if not highest_is_best else 1.0 / (2 + n), 1.0) for n in range(30)]
+    side.replace([*first, *deep])
+    side.texts, before = [b"made of them"], side.best(25)
+    (side.replace if anew else side.apply)(changed)
+    assert side.texts is None or side.best(25) == before
+    side.replace([*first, *deep])
+    side.texts = [b"made of them"]
+    side.apply([Level(deep[-1].price, 2.0)])
+    assert side.texts == [b"made of them"]
+
+
 @given(st.booleans(), st.lists(LEVELS, max_size=8), st.integers(1, 5))
 def test_a_side_at_its_bound_loses_the_worst(
     highest_is_best: bool, changes: list[list[Level]], capacity: int

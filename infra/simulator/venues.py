@@ -3,6 +3,7 @@
 from typing import Final
 
 from infra.simulator.binance import BinanceVenue
+from infra.simulator.bitfinex import BitfinexVenue
 from infra.simulator.bithumb import BithumbVenue
 from infra.simulator.bybit import BybitVenue
 from infra.simulator.coinbase import CoinbaseVenue
@@ -16,6 +17,7 @@ from infra.simulator.venue import Venue
 
 VENUES: Final[dict[str, type[Venue]]] = {
     "binance": BinanceVenue,
+    "bitfinex": BitfinexVenue,
     "bithumb": BithumbVenue,
     "coinone": CoinoneVenue,
     "korbit": KorbitVenue,

@@ -1,4 +1,4 @@
-"""The simulated exchanges, by name: a new one is a line here."""
+"""The simulated exchanges, by name: every one that is served. A new one is a line here."""
 
 from typing import Final
 

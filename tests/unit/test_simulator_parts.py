@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from core.exchanges.table import PROFILES
 from core.identity import Symbol
 from infra.simulator.bithumb_requests import BithumbForm
 from infra.simulator.faults import rubbish
@@ -29,6 +30,10 @@ CHANNELS = {
     "kraken": ("ticker", "trade", "book.25"),
     "coinbase": ("ticker", "matches", "level2_batch"),
 }
+
+
+def test_every_exchange_that_is_served_can_be_simulated() -> None:
+    assert VENUES.keys() == {str(exchange) for exchange in PROFILES}
 
 
 def market(seed: int = 1) -> PairMarket:

@@ -279,8 +279,7 @@ class BithumbDialect(Dialect):
         if track is None:
             return ()
         if not data.trade_price:
-            self.ignore("ticker without a price")
-            return ()
+            return self._without_record(track, "ticker without a price")
         track.sequence += 1
         return (
             Ticker(

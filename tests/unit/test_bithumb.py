@@ -193,6 +193,7 @@ def test_what_was_never_traded_has_no_ticker() -> None:
     session = session_for(RequestType.TICKER, "BTC-KRW")
     assert session.receive(b'{"type":"ticker","code":"KRW-BTC","trade_price":0}', 1) == ()
     assert session.ignored == {"ticker without a price": 1}
+    assert session.take_notices() == [Confirmed(("BTC-KRW",))]
     assert session.parse_failed == 0
 
 

@@ -1,6 +1,7 @@
 """Upbit: every field of the documented frames, symbols, requests, answers."""
 
 import json
+from decimal import Decimal
 
 import pytest
 
@@ -183,6 +184,159 @@ def test_what_is_missing_stays_none_and_zero_prices_are_none() -> None:
     assert record.stream_type is StreamType.UNKNOWN
 
 
+def test_a_list_is_read_item_by_item() -> None:
+    session = session_for(RequestType.TICKER, "SOL-KRW", exact=True)
+    assert session.receive(frame("upbit", "ticker.list"), RECEIVED_US) == [
+        Ticker(
+            exchange="upbit",
+            region="korea",
+            symbol="SOL-KRW",
+            exchange_symbol="KRW-SOL",
+            exchange_ts_ms=1793604721402,
+            received_ts_us=RECEIVED_US,
+            session_id=7,
+            sequence=1,
+            price=255100.0,
+            open=251500.0,
+            high=256200.0,
+            low=248000.0,
+            prev_close=251500.0,
+            change_rate=0.0143141153,
+            volume_24h=203118.77,
+            quote_volume_24h=51270004110.0,
+            bid=None,
+            bid_quantity=None,
+            ask=None,
+            ask_quantity=None,
+            stream_type=StreamType.SNAPSHOT,
+            price_exact=Decimal("2.551E5"),
+        )
+    ]
+
+
+def test_a_list_of_several_types_and_levels() -> None:
+    session = session_for(RequestType.TRADE, accept_all=True)
+    common = {
+        "exchange": "upbit",
+        "region": "korea",
+        "symbol": "SOL-KRW",
+        "exchange_symbol": "KRW-SOL",
+        "received_ts_us": RECEIVED_US,
+        "session_id": 7,
+    }
+    assert session.receive(frame("upbit", "mixed.list.simple"), RECEIVED_US) == [
+        OrderBook(
+            **common,
+            exchange_ts_ms=1793604722010,
+            sequence=1,
+            kind=BookKind.SNAPSHOT,
+            bids=[Level(255000.0, 77.1), Level(254900.0, 0.025)],
+            asks=[Level(255200.0, 310.2)],
+            valid=True,
+        ),
+        Trade(
+            **common,
+            exchange_ts_ms=1793604722085,
+            sequence=1,
+            price=255100.0,
+            quantity=1.2e-07,
+            side=Side.SELL,
+            trade_id="17936047220850001",
+        ),
+        Trade(
+            **common,
+            exchange_ts_ms=1793604722086,
+            sequence=2,
+            price=255200.0,
+            quantity=0.5,
+            side=Side.BUY,
+            trade_id="17936047220860000",
+        ),
+    ]
+    assert (session.controls, session.ignored, session.parse_failed) == (0, {}, 0)
+
+
+def test_exact_numbers_of_a_list_are_those_of_its_records() -> None:
+    session = session_for(RequestType.TRADE, "SOL-KRW", exact=True)
+    records = session.receive(frame("upbit", "mixed.list.simple"), 1)
+    assert [(r.price_exact, r.quantity_exact, r.sequence) for r in records] == [
+        (Decimal("2.551E5"), Decimal("1.2E-7"), 1),
+        (Decimal("2.552E5"), Decimal("0.5"), 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("items", "controls", "ignored", "failed"),
+    [
+        ("[]", 0, {"empty list": 1}, 0),
+        ('[{"status":"UP"},{"method":"LIST_SUBSCRIPTIONS","result":[]}]', 1, {}, 0),
+        ('[{"type":"candle.1s"},{"type":"candle.1m"}]', 0, {"type without records": 1}, 0),
+        (
+            ' [{"type":"ticker","code":"KRW-BTC","trade_price":1},{"type":"ticker","trade_price":1}]',
+            0,
+            {},
+            1,
+        ),
+        ('[{"type":"ticker","code":"KRW-BTC","trade_price":1},7]', 0, {}, 1),
+        ('[{"type":"ticker","code":"KRW-BTC","trade_price":1},{"type":"ticker","code":"BTC"}]', 0, {}, 1),
+        ('[[{"type":"ticker","code":"KRW-BTC","trade_price":1}]]', 0, {}, 1),
+    ],
+)
+def test_a_list_is_one_frame(items: str, controls: int, ignored: dict[str, int], failed: int) -> None:
+    session = session_for(RequestType.TICKER, accept_all=True)
+    assert session.receive(items, 1) == ()
+    assert (session.controls, session.ignored, session.parse_failed) == (controls, ignored, failed)
+    (record,) = session.receive(b'{"type":"ticker","code":"KRW-BTC","trade_price":1}', 2)
+    assert record.sequence == 1
+
+
+def test_an_error_in_a_list_is_an_error() -> None:
+    session = session_for(RequestType.TICKER, "BTC-KRW", "NOPE-KRW")
+    session.receive(frame("upbit", "error.list"), 1)
+    (refused,) = session.take_notices()
+    assert isinstance(refused, Refused)
+    assert refused.symbols == ("NOPE-KRW",)
+    assert session.controls == 1
+
+
+@pytest.mark.parametrize(
+    ("request_type", "name", "reason"),
+    [
+        (RequestType.TICKER, "ticker.preview", "ticker without a price"),
+        (RequestType.TRADE, "trade.never", "snapshot before any trade"),
+    ],
+)
+def test_what_was_never_traded_is_listed_and_gives_no_record(
+    request_type: RequestType, name: str, reason: str
+) -> None:
+    session = session_for(request_type, "NEW-KRW")
+    assert session.receive(frame("upbit", name), 1) == ()
+    assert session.ignored == {reason: 1}
+    assert session.take_notices() == [Confirmed(("NEW-KRW",))]
+
+
+def test_a_book_is_without_the_zeros_that_fill_it_up() -> None:
+    session = session_for(RequestType.ORDERBOOK, "NEW-BTC")
+    (book,) = session.receive(frame("upbit", "orderbook.padded"), 1)
+    assert isinstance(book, OrderBook)
+    assert (book.bids, book.asks, book.symbol) == ([Level(1.2e-07, 25000.0)], [], "NEW-BTC")
+    (book,) = session.receive(b'{"type":"orderbook","code":"BTC-NEW","orderbook_units":null}', 2)
+    assert (book.bids, book.asks, book.exchange_ts_ms, book.valid) == ([], [], None, True)
+
+
+def test_numbers_as_text_blank_fields_and_ids_of_any_length() -> None:
+    session = session_for(RequestType.TRADE, "ETH-KRW")
+    odd = frame("upbit", "trade").replace(b'"trade_price":5021000.0', b'"trade_price":"5.021E6"')
+    odd = odd.replace(b"17936046802410000", b"98765432109876543210")
+    odd = odd.replace(b'"trade_timestamp":1793604680241', b'"trade_timestamp":""').replace(b'"BID"', b'""')
+    (record,) = session.receive(odd, 1)
+    assert isinstance(record, Trade)
+    assert (record.price, record.trade_id, record.side) == (5021000.0, "98765432109876543210", Side.UNKNOWN)
+    assert record.exchange_ts_ms is None
+    session.receive(odd.replace(b'"trade_timestamp":""', b'"trade_timestamp":0'), 2)
+    assert session.parse_failed == 0
+
+
 @pytest.mark.parametrize(
     ("text", "canonical"),
     [
@@ -249,7 +403,8 @@ def test_controls_and_types_without_records() -> None:
     session = session_for(RequestType.TICKER, "BTC-KRW")
     assert session.receive(frame("upbit", "status"), 1) == ()
     assert session.receive(frame("upbit", "subscriptions"), 1) == ()
-    assert session.controls == 2
+    assert session.receive(frame("upbit", "subscriptions.simple"), 1) == ()
+    assert session.controls == 3
     assert session.receive(frame("upbit", "candle"), 1) == ()
     assert session.ignored == {"type without records": 1}
     assert session.parse_failed == 0
@@ -280,15 +435,27 @@ def test_an_error_that_names_nothing_refuses_only_a_single_waiting_symbol() -> N
 
 @pytest.mark.parametrize(
     ("name", "code"),
-    [("TOO_MANY_REQUESTS", ErrorCode.RATE_LIMITED), ("INVALID_AUTH", ErrorCode.SUBSCRIBE_REJECTED)],
+    [
+        ("TOO_MANY_REQUESTS", ErrorCode.RATE_LIMITED),
+        ("too_many_requests", ErrorCode.RATE_LIMITED),
+        ("INVALID_AUTH", ErrorCode.SUBSCRIBE_REJECTED),
+        (404, ErrorCode.SUBSCRIBE_REJECTED),
+        (None, ErrorCode.SUBSCRIBE_REJECTED),
+    ],
 )
-def test_errors_about_the_connection_are_complaints(name: str, code: ErrorCode) -> None:
+def test_errors_about_the_connection_are_complaints(name: str | int | None, code: ErrorCode) -> None:
     session = session_for(RequestType.TICKER, "BTC-KRW")
     session.receive(json.dumps({"error": {"name": name, "message": "m"}}), 1)
     (complaint,) = session.take_notices()
     assert isinstance(complaint, Complaint)
     assert complaint.code is code
     assert session.active_symbols == ["BTC-KRW"]
+
+
+def test_an_error_in_words_alone_is_a_complaint() -> None:
+    session = session_for(RequestType.TICKER, "BTC-KRW")
+    session.receive(b'{"error":"gone"}', 1)
+    assert session.take_notices() == [Complaint(ErrorCode.SUBSCRIBE_REJECTED, "Upbit: error: gone")]
 
 
 def test_the_snapshot_of_a_known_trade_is_no_second_record_and_still_confirms() -> None:
@@ -316,7 +483,9 @@ def test_the_snapshot_of_a_known_trade_is_no_second_record_and_still_confirms() 
         ((b'"trade_price":5021000.0', b'"trade_price":1e999'), "out of range"),
         ((b'"trade_price":5021000.0', b'"trade_price":1e16'), "trade_price"),
         ((b'"trade_price":5021000.0', b'"trade_price":NaN'), "malformed"),
-        ((b'"trade_price":5021000.0', b'"trade_price":"5021000"'), "got `str`"),
+        ((b'"trade_price":5021000.0', b'"trade_price":"5,021,000"'), "got `str`"),
+        ((b'"trade_price":5021000.0', b'"trade_price":""'), "missing required field `trade_price`"),
+        ((b'"trade_price":5021000.0', b'"trade_price":null'), "trade_price"),
         ((b'"trade_price":5021000.0,', b""), "missing required field `trade_price`"),
         ((b'"trade_volume":0.31970021', b'"trade_volume":-0.1'), "trade_volume"),
         ((b'"trade_timestamp":1793604680241', b'"trade_timestamp":1793604680'), "trade_timestamp"),

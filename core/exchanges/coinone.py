@@ -42,6 +42,7 @@ from core.exchanges.base import (
 )
 from core.exchanges.blank_fields import read_with_blanks
 from core.exchanges.coinone_topics import OpenTopics
+from core.exchanges.quote_first import QuoteFirstProfile
 from core.exchanges.values import (
     EpochMs,
     Price,
@@ -55,7 +56,6 @@ from core.records import BookKind, Level, OrderBook, Record, Side, StreamType, T
 WireFormat = Literal["DEFAULT", "SHORT"]
 
 _EXCHANGE, _REGION = Exchange.COINONE.value, Region.KOREA.value
-_QUOTE_RANK = {"KRW": 0, "USDT": 1, "BTC": 2}
 _CHANNELS = {RequestType.TICKER: "TICKER", RequestType.TRADE: "TRADE", RequestType.ORDERBOOK: "ORDERBOOK"}
 _OUR_CHANNELS = frozenset(_CHANNELS.values())
 _INVALID_TOPIC = "160012"
@@ -475,11 +475,10 @@ class CoinoneDialect(Dialect):
         )
 
 
-class Coinone(ExchangeProfile):
+class Coinone(QuoteFirstProfile):
     """Coinone (Korea). ``wire_format``: which keys the subscriptions ask for."""
 
     exchange = Exchange.COINONE
-    region = Region.KOREA
     request_types = frozenset(RequestType)
     url = "wss://stream.coinone.co.kr"
     allowed_hosts = frozenset({"stream.coinone.co.kr"})
@@ -500,19 +499,7 @@ class Coinone(ExchangeProfile):
 
     def parse_symbol(self, text: str) -> Symbol:
         """``BTC-KRW``, or the quote first as in topics and REST paths: ``KRW-BTC``, ``KRW/BTC``."""
-        first, dash, second = text.upper().replace("/", "-", 1).partition("-")
-        if not dash:
-            raise ValueError(f"{text[:64]!r} is not a pair such as BTC-KRW")
-        quote, base = sorted((first, second), key=lambda part: _QUOTE_RANK.get(part, len(_QUOTE_RANK)))
-        if quote not in _QUOTE_RANK:
-            raise ValueError(f"{text[:64]!r} has no quote currency of Coinone: KRW")
-        if base == quote:
-            raise ValueError(f"{text[:64]!r} names one currency twice")
-        return Symbol(base, quote)
-
-    def spell_symbol(self, symbol: Symbol) -> str:
-        """``KRW-BTC``: the topic's quote currency and target currency."""
-        return f"{symbol.quote}-{symbol.base}"
+        return super().parse_symbol(text.replace("/", "-", 1))
 
     def dialect(self, request_type: RequestType, session_id: int) -> CoinoneDialect:
         """A new connection's protocol."""

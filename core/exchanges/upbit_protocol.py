@@ -138,10 +138,12 @@ class UpbitProtocol(Dialect):
             self.controls, self.ignored = before
         if records:
             return records
-        if controls > self.controls:
+        if reasons:
+            self.ignore(next(iter(reasons)))
+        elif controls > self.controls:
             self.control()
         else:
-            self.ignore(next(iter(reasons), "empty list"))
+            raise PayloadError("the list holds nothing")
         return ()
 
     def _item(self, item: msgspec.Raw) -> MarketFrame | None:

@@ -216,7 +216,7 @@ class UpbitProtocolSuite:
     @pytest.mark.parametrize(
         ("items", "controls", "ignored", "failed"),
         [
-            ("", 0, {"empty list": 1}, 0),
+            ("", 0, {}, 1),
             ('{"status":"UP"},{"method":"LIST_SUBSCRIPTIONS","result":[]}', 1, {}, 0),
             ('{"type":"candle.1s"},{"type":"candle.1m"}', 0, {"type without records": 1}, 0),
             ('{"type":"ticker","code":"KRW-BTC","trade_price":1},{"type":"ticker"}', 0, {}, 1),

@@ -75,20 +75,23 @@ class BookSide:
     def apply(self, levels: Iterable[Level]) -> None:
         """Set each level to its quantity; 0 removes it, also one that is not there."""
         keys, held, sign = self._keys, self._levels, self._sign
+        size = len(keys)
         for level in levels:
             key = sign * level.price
             place = bisect_left(keys, key)
-            if len(keys) - place <= _BEST:
+            if place >= size - _BEST:
                 self.texts = None
-            if place < len(keys) and keys[place] == key:
+            if place < size and keys[place] == key:
                 if level.quantity:
                     held[place] = level
                 else:
                     del keys[place], held[place]
+                    size -= 1
             elif level.quantity:
                 keys.insert(place, key)
                 held.insert(place, level)
-        if len(keys) > self.capacity:
+                size += 1
+        if size > self.capacity:
             self._trim()
 
     def best(self, count: int) -> list[Level]:

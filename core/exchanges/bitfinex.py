@@ -337,16 +337,32 @@ class BitfinexDialect(Dialect):
             # In a recording, channels of all types come on one connection.
             head = self._channel_of(frame)
             read = None if head is None else head.read
-        if read is not None:
-            try:
-                data = read(frame)
-            except msgspec.ValidationError:
-                pass
-            else:
-                channel = self._channels.get(data.channel_id)
-                if channel is not None and channel.read is read:
-                    return self._take(channel, data, received_us)
-        return self._receive_parts(frame, received_us)
+        if read is None:
+            return self._receive_parts(frame, received_us)
+        try:
+            data = read(frame)
+        except msgspec.ValidationError:
+            return self._receive_parts(frame, received_us)
+        channel = self._channels.get(data.channel_id)
+        if channel is None or channel.read is not read:
+            return self._receive_parts(frame, received_us)
+        a, time_ms = data.a, data.b
+        if a is not None and a == self._next and (time_ms is None or _FIRST_TIME_MS <= time_ms < _END_TIME_MS):
+            self._next = a + 1
+        elif isinstance(data, _BookFrame) and isinstance(data.body, str):
+            time_ms = self._take_tail(data.b, data.c, received_us)
+            return self._compare(channel, a, time_ms, received_us)
+        else:
+            time_ms = self._take_tail(a, time_ms, received_us)
+        if isinstance(data, _TradeFrame):
+            return self._trade(channel, data.body, received_us)
+        if isinstance(data, _TickerFrame):
+            return self._give_ticker(channel, data.body, time_ms, received_us)
+        entry = data.body
+        if isinstance(entry, str):
+            self._next = a  # a checksum that looked like the sequence
+            return self._compare(channel, a, None, received_us)
+        return self._update(channel, entry, time_ms, received_us)
 
     def _receive_parts(self, frame: str | bytes, received_us: int) -> Sequence[Record]:
         """A frame that is none of those that come most, by its parts."""
@@ -374,29 +390,6 @@ class BitfinexDialect(Dialect):
             return self._channels.get(int(number))
         except ValueError:
             return None
-
-    def _take(self, channel: _Channel, data: _Frame, received_us: int) -> Sequence[Record]:
-        """A frame that was read at once."""
-        a, time_ms = data.a, data.b
-        if (
-            a is not None
-            and a == self._next
-            and time_ms is not None
-            and _FIRST_TIME_MS <= time_ms < _END_TIME_MS
-        ):
-            self._next = a + 1
-        elif isinstance(data, _BookFrame) and isinstance(data.body, str):
-            time_ms = self._take_tail(data.b, data.c, received_us)
-            return self._compare(channel, a, time_ms, received_us)
-        else:
-            time_ms = self._take_tail(a, time_ms, received_us)
-        if isinstance(data, _BookFrame):
-            entry = data.body
-            assert not isinstance(entry, str), "a checksum is followed by a sequence, which is no time"
-            return self._update(channel, entry, time_ms, received_us)
-        if isinstance(data, _TradeFrame):
-            return self._trade(channel, data.body, received_us)
-        return self._give_ticker(channel, data.body, time_ms, received_us)
 
     def _take_tail(self, a: int | None, b: int | None, received_us: int) -> int | None:
         """The server's time; the sequence is checked. Which of the numbers is what, their size tells."""

@@ -10,7 +10,7 @@ checksum (WebSocket v2)", the changelog, and the support article "WebSocket API 
 - Data is ``{"channel", "type": "snapshot" | "update", "data": […]}``: numbers as JSON numbers, times as RFC
   3339. Symbols are ``BTC/USD``: version 2 has no XBT and no XDG, which are read here as what they stand for.
 - ``trade`` may hold several trades, also of several pairs; ``side`` is the taker's. Its snapshot, off by
-  default, holds former trades: it is not asked for.
+  default, holds former trades: it is not asked for. ``trade_id`` counts the trades of a pair.
 - ``book`` has absolute quantities, 0 removes, one price perhaps several times in a message, in order. The
   book has to be cut at the subscribed depth (10, 25, 100, 500, 1000) after each message. The checksum is
   CRC32 over the best 10 asks, then bids: price and quantity as the frame wrote them, without the point and
@@ -25,7 +25,7 @@ checksum (WebSocket v2)", the changelog, and the support article "WebSocket API 
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import Annotated, ClassVar, Literal, cast
 
@@ -120,6 +120,7 @@ class _Tickers(msgspec.Struct, frozen=True, gc=False, tag_field="channel", tag="
 
 class _Trades(msgspec.Struct, frozen=True, gc=False, tag_field="channel", tag="trade"):
     data: list[_TradeData]
+    type: str | None = None
 
 
 class _Books(msgspec.Struct, frozen=True, gc=False, tag_field="channel", tag="book"):
@@ -184,6 +185,7 @@ class KrakenDialect(Dialect):
         # Symbols of each request, and those of requests that were too many and go out again with the heartbeat.
         self._asked: dict[int, tuple[str, ...]] = {}
         self._held: dict[str, None] = {}
+        self._newest_trades: dict[str, int] = {}
         # Which items of the last frame became records; None: all of them.
         self._taken: list[int] | None = None
         self.books.exact = True
@@ -360,14 +362,16 @@ class KrakenDialect(Dialect):
     def _trades(self, frame: _Trades, received_us: int) -> Sequence[Record]:
         """Every trade of the frame, in order."""
         times_ms = [epoch_ms(data.timestamp) for data in frame.data]
+        told_before = self._told_before(frame) if self.accept_all else ()
         records = []
         taken = []
-        symbol, track = "", None
+        symbol: str | None = None
+        track = None
         for place, data in enumerate(frame.data):
             if data.symbol != symbol:
                 symbol = data.symbol
                 track = self.track_of(_TRADE, symbol)
-            if track is None:
+            if track is None or place in told_before:
                 continue
             taken.append(place)
             track.sequence += 1
@@ -389,6 +393,21 @@ class KrakenDialect(Dialect):
             )
         self._taken = taken
         return records
+
+    def _told_before(self, frame: _Trades) -> Collection[int]:
+        """In a recording: which trades of a snapshot, that of a subscription anew, came before it. Their ids
+        count each pair's trades."""
+        told = set()
+        for place, data in enumerate(frame.data):
+            if data.trade_id is None:
+                continue
+            newest = self._newest_trades.get(data.symbol, -1)
+            if frame.type == "snapshot" and data.trade_id <= newest:
+                told.add(place)
+            self._newest_trades[data.symbol] = max(newest, data.trade_id)
+        if len(told) == len(frame.data):
+            self.ignore("trades already seen")
+        return told
 
     def _books(self, frame: _Books, received_us: int) -> Sequence[Record]:
         whole = frame.type == "snapshot"
@@ -469,18 +488,19 @@ def _level(price_text: bytes, quantity_text: bytes) -> Level:
     # Also false for what is no number at all ("nan").
     if not (0 < price <= MAX_PRICE and 0 <= quantity <= MAX_QUANTITY):
         raise PayloadError(f"{price_text[:32]!r}, {quantity_text[:32]!r} is out of range for a level")
-    return _BookLevel(price, quantity, _digits(price_text) + _digits(quantity_text))
+    price_digits, quantity_digits = price_text.replace(b".", b""), quantity_text.replace(b".", b"")
+    if not (price_digits.isdigit() and quantity_digits.isdigit()):
+        price_digits, quantity_digits = _written_out(price_text), _written_out(quantity_text)
+    return _BookLevel(price, quantity, price_digits.lstrip(b"0") + quantity_digits.lstrip(b"0"))
 
 
 def _price(level: Level) -> float:
     return level.price
 
 
-def _digits(text: bytes) -> bytes:
-    digits = text.replace(b".", b"")
-    if not digits.isdigit():
-        digits = format(Decimal(text.decode()), "f").replace(".", "").encode()
-    return digits.lstrip(b"0")
+def _written_out(text: bytes) -> bytes:
+    """The digits of a number that may have an exponent."""
+    return format(Decimal(text.decode()), "f").replace(".", "").encode()
 
 
 class Kraken(ExchangeProfile):

@@ -167,6 +167,17 @@ def test_a_number_that_comes_twice_is_no_loss() -> None:
     assert [notice for notice in session.take_notices() if isinstance(notice, SymbolBroken)] == []
 
 
+def test_a_checksum_that_looks_like_the_sequence_is_compared() -> None:
+    session = session_for(RequestType.ORDERBOOK, "ETH-USD")
+    session.receive("[10092,[[5,1,1],[6,1,-1]],1]", US)
+    (record,) = session.receive('[10092,"cs",2]', US)
+    assert (record.checksum, record.valid) == (2, False)
+    (broken,) = [notice for notice in session.take_notices() if isinstance(notice, SymbolBroken)]
+    assert broken.code is ErrorCode.CHECKSUM_MISMATCH
+    session.receive("[10092,[5,1,2],2]", US)
+    assert session.take_notices() == []
+
+
 def test_the_best_book_of_a_pair_is_read() -> None:
     session = StreamSession(Bitfinex(), RequestType.TRADE, 7, now_s=0.0, accept_all=True)
     opened = frame("bitfinex", "subscribed.book")

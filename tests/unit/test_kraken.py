@@ -95,6 +95,24 @@ def test_every_trade_of_a_frame() -> None:
     ]
 
 
+def test_a_snapshot_in_a_recording_doubles_no_trade() -> None:
+    session = StreamSession(Kraken(), RequestType.TICKER, 1, now_s=0.0, accept_all=True)
+    message = json.loads(frame("kraken", "trade"))
+    first, second = message["data"]
+    third = second | {"trade_id": second["trade_id"] + 1}
+    ids = []
+    for kind, trades in (
+        ("snapshot", [first]),
+        ("update", [second]),
+        ("snapshot", [first, second, third]),
+        ("snapshot", [second, third]),
+    ):
+        records = session.receive(json.dumps(message | {"type": kind, "data": trades}), US)
+        ids += [record.trade_id for record in records]
+    assert ids == ["4665906", "4665907", "4665908"]
+    assert session.ignored == {"trades already seen": 1}
+
+
 def test_trades_of_several_pairs_in_one_frame() -> None:
     session = session_for(RequestType.TRADE, "BTC-USD", "MATIC-USD")
     message = json.loads(frame("kraken", "trade"))

@@ -154,11 +154,6 @@ class UpbitProtocol(Dialect):
             data = self.read_other(item)
         if isinstance(data, TickerFrame | BookFrame | ShortBookFrame):
             _epoch_ms(data.timestamp)
-        if data is not None and self.accept_all:
-            try:
-                self.profile.parse_symbol(_code_of(data))
-            except ValueError as exc:
-                raise PayloadError(f"the frame's symbol cannot be read: {exc}") from exc
         return data
 
     def read_other(self, frame: AnyFrame) -> MarketFrame | None:

@@ -677,8 +677,8 @@ class BitfinexDialect(Dialect):
             self.notices.append(Confirmed((track.symbol,)))
 
     def _take_info(self, event: _Event) -> None:
-        if event.version is not None:
-            # The first frame of a connection, also of the next one in a recording.
+        if event.version is not None and self.accept_all:
+            # The first frame of a connection: in a recording, of the next one.
             self._channels.clear()
             self._next = None
             self._bulk = False

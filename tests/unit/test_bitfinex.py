@@ -103,9 +103,10 @@ def test_a_renewed_channel_does_not_double_its_last_trades() -> None:
 
 def test_a_trade_of_a_derivative_with_a_whole_amount() -> None:
     session = StreamSession(Bitfinex(), RequestType.TRADE, 7, now_s=0.0, accept_all=True)
-    session.receive(frame("bitfinex", "subscribed.derivative"), US)
+    opened = frame("bitfinex", "subscribed.trades").replace(b"BTCUSD", b"BTCF0:USTF0").replace(b"19111", b"88")
+    session.receive(opened, US)
     common = ("bitfinex", "europe", "BTCF0-USTF0", "tBTCF0:USTF0")
-    assert session.receive(frame("bitfinex", "trade.derivative"), US) == (
+    assert session.receive('[88,"te",[402088407,1574963975602,3,7440.1],10,1574963975650]', US) == (
         Trade(*common, 1574963975602, US, 7, 1, 7440.1, 3.0, Side.BUY, "402088407"),
     )
 
@@ -126,6 +127,22 @@ def test_a_ticker_without_most_of_its_figures() -> None:
         ask=7617.5,
         stream_type=StreamType.SNAPSHOT,
     )
+
+
+def test_decimals_may_come_as_text() -> None:
+    session = StreamSession(Bitfinex(), RequestType.TICKER, 7, now_s=0.0, exact=True)
+    session.subscribe([Symbol("BTC", "USD")], 0.0)
+    session.receive(frame("bitfinex", "subscribed.ticker"), US)
+    (record,) = session.receive(frame("bitfinex", "ticker.text"), US)
+    assert (record.price, record.bid, record.ask, record.change_rate) == (7617.2, 7616.5, 7617.5, -0.0674)
+    assert (record.volume_24h, record.high, record.low) == (8314.71200815, 8257.8, 7500.0)
+    assert record.price_exact == Decimal("7617.2")
+    session = session_for(RequestType.ORDERBOOK, "ETH-USD")
+    session.receive("[10092,[[7254.7,3,3.3],[7254.8,3,-0.25]],4]", US)
+    (update,) = session.receive(frame("bitfinex", "orderbook.text"), US)
+    assert (update.valid, pairs(update.bids), update.asks) == (True, [(7254.7, 3.31)], [])
+    (checked,) = session.receive(f'[10092,"cs",{checksum_of("7254.7:3.31:7254.8:-0.25")},6]', US)
+    assert checked.valid
 
 
 def test_what_gives_no_records_still_counts_in_the_sequence() -> None:

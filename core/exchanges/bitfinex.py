@@ -663,7 +663,7 @@ class BitfinexDialect(Dialect):
         for number, channel in list(self._channels.items()):
             if channel.request_type is not request_type or channel.exchange_symbol != symbol:
                 continue
-            if channel.terms == terms:
+            if channel.terms == terms or not self.accept_all:
                 del self._channels[number]  # renewed
             elif request_type is RequestType.ORDERBOOK and terms < channel.terms:
                 channel.give_up(_OTHER_BOOK)

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,18 +38,25 @@ def unread(case: Case) -> str | None:
 
 
 class Cryptofeed:
-    """A process that reads one case after the other, and tells the CPU time of each round."""
+    """The process. It keeps the cases that it was given, and tells the CPU time of reading one once more."""
 
     def __init__(self, python: str) -> None:
         self._process = subprocess.Popen(
             [python, str(_PROCESS)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def open(self, case: Case, frames: Sequence[bytes], session: StreamSession, records: list[Record]) -> None:
-        """Hand over a case; it is read once, and what cryptofeed called back has to agree with the session."""
+    def open(
+        self, case: Case, frames: Sequence[bytes], session: StreamSession, records: list[Record]
+    ) -> Callable[[], float]:
+        """Hand over a case, and answer with what takes the CPU seconds of a round by a feed made anew.
+
+        It is read once, and what cryptofeed called back has to agree with the session.
+        """
         profile = PROFILES[Exchange(case.exchange)]
+        name = f"{case.exchange} {case.name}"
         told = self._ask(
             {
+                "name": name,
                 "exchange": case.exchange,
                 "kind": case.kind,
                 "symbol": case.symbol,
@@ -60,12 +67,8 @@ class Cryptofeed:
             }
         )
         if told != [len(records), *_last(session, records[-1])]:
-            raise SystemExit(f"{case.exchange} {case.name}: cryptofeed called back {told}")
-
-    def cpu_s(self) -> float:
-        """One more round of the open case, by a feed made anew."""
-        seconds: float = self._ask("round")
-        return seconds
+            raise SystemExit(f"{name}: cryptofeed called back {told}")
+        return lambda: float(self._ask(name))
 
     def close(self) -> None:
         """End the process."""

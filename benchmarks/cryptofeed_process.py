@@ -1,9 +1,9 @@
 """Reads frames by cryptofeed, for ``benchmarks.session``; needs cryptofeed and nothing of this project.
 
-A line of JSON on standard input is a case, or "round"; the answer is what the callbacks of all its frames were
-(how many, and the numbers of the last), or the CPU seconds of reading them all once more. A feed is made as its
-user makes it, and its own message handler is called; symbols and Binance's snapshot, which it would fetch, are
-given to it. The callback does nothing. Frames are text or bytes as the exchange sends them.
+A line of JSON on standard input is a case, or the name of one. The answer is what the callbacks of all its
+frames were (how many, and the numbers of the last), or the CPU seconds of reading them all once more. A feed is
+made as its user makes it, and its own message handler is called; symbols and Binance's snapshot, which it would
+fetch, are given to it. The callback does nothing. Frames are text or bytes as the exchange sends them.
 """
 
 import asyncio
@@ -99,14 +99,15 @@ async def _nothing(_what: Any, _received_s: float) -> None:
 
 async def _main() -> None:
     logging.getLogger("feedhandler").addHandler(_NothingLogged(logging.WARNING))
-    case: dict[str, Any] = {}
-    frames: list[str | bytes] = []
+    cases: dict[str, tuple[dict[str, Any], list[str | bytes]]] = {}
     for line in sys.stdin:
         request = json.loads(line)
         if isinstance(request, dict):
-            case, frames = request, _text(request, request["frames"])
-            answer: object = await _check(case, frames)
+            frames = _text(request, request["frames"])
+            cases[request["name"]] = request, frames
+            answer: object = await _check(request, frames)
         else:
+            case, frames = cases[request]
             answer = await (await _opened(case, _nothing))(frames)
         print(json.dumps(answer), flush=True)  # noqa: T201
 

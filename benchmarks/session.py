@@ -3,9 +3,9 @@
 Compared with the plain way: orjson into a dict, values picked from it into the same record, without ranges,
 subscriptions, sequences, counts or a kept book. "exact": with GATEWAY_NUMBERS=exact. With ``--cryptofeed`` also
 with cryptofeed, fed the same frames (``make bench-cryptofeed``). CPU time, the ways in turn in each round,
-medians; in brackets how many times as fast the session is. Before that each way reads all frames once, and what
-they made of them is compared.
-Usage: ``python -m benchmarks.session [--frames 3000] [--rounds 7] [--only NAME] [--cryptofeed PYTHON]``.
+medians; in brackets how many times as fast the session is, the median of the rounds' ratios. Before that each
+way reads all frames once, and what they made of them is compared.
+Usage: ``python -m benchmarks.session [--frames 1000] [--rounds 21] [--only NAME] [--cryptofeed PYTHON]``.
 """
 
 import argparse
@@ -95,8 +95,8 @@ def _session_cpu_s(case: Case, frames: Sequence[bytes], records: int, *, exact: 
     return took_s
 
 
-def measure(case: Case, count: int, rounds: int, cryptofeed: Cryptofeed | None) -> dict[str, Any]:
-    """One row: records/s of each way."""
+def _ways(case: Case, count: int, cryptofeed: Cryptofeed | None) -> tuple[int, dict[str, Callable[[], float]]]:
+    """How many records the frames are, and what takes the CPU seconds of each way to read them once."""
     frames = case.frames(count)
     session, records = _checked(case, frames)
     ways: dict[str, Callable[[], float]] = {
@@ -105,45 +105,58 @@ def measure(case: Case, count: int, rounds: int, cryptofeed: Cryptofeed | None) 
     }
     if case.kind != "orderbook":
         ways["exact"] = lambda: _session_cpu_s(case, frames, len(records), exact=True)
-    reads_instead = unread(case)
-    if cryptofeed is not None and reads_instead is None:
-        cryptofeed.open(case, frames, session, records)
-        ways["cryptofeed"] = cryptofeed.cpu_s
-    times: dict[str, list[float]] = {way: [] for way in ways}
+    if cryptofeed is not None and unread(case) is None:
+        ways["cryptofeed"] = cryptofeed.open(case, frames, session, records)
+    return len(records), ways
+
+
+def measure(
+    cases: Sequence[Case], count: int, rounds: int, cryptofeed: Cryptofeed | None
+) -> list[dict[str, Any]]:
+    """A row a case: records/s of each way, and how many times as fast the session is."""
+    prepared = [_ways(case, count, cryptofeed) for case in cases]
+    times = [{way: list[float]() for way in ways} for _, ways in prepared]
     for _ in range(rounds):
-        for way, cpu_s in ways.items():
-            times[way].append(cpu_s())
-    row: dict[str, Any] = {"exchange": case.exchange, "case": case.name, "bytes": len(frames[-1])}
-    row |= {way: round(len(records) / statistics.median(taken)) for way, taken in times.items()}
-    if cryptofeed is not None and reads_instead is not None:
-        row["unread"] = reads_instead
-    return row | {f"to_{way}": round(row["session"] / row[way], 2) for way in ways if way != "session"}
+        # All cases in each round: the machine is faster at one time than at another.
+        for (_, ways), taken in zip(prepared, times, strict=True):
+            for way, cpu_s in ways.items():
+                taken[way].append(cpu_s())
+    rows = []
+    for case, (records, ways), taken in zip(cases, prepared, times, strict=True):
+        row: dict[str, Any] = {"exchange": case.exchange, "case": case.name, "bytes": len(case.frames(1)[0])}
+        row |= {way: round(records / statistics.median(taken[way])) for way in ways}
+        for way in ways:
+            ratios = [theirs / ours for theirs, ours in zip(taken[way], taken["session"], strict=True)]
+            row[f"to_{way}"] = round(statistics.median(ratios), 2)
+        reads_instead = unread(case)
+        if cryptofeed is not None and reads_instead is not None:
+            row["unread"] = reads_instead
+        rows.append(row)
+    return rows
 
 
 def _line(row: dict[str, Any]) -> str:
     text = f"{row['exchange']:8} {row['case']:18} {row['bytes']:5} bytes   session {row['session']:7,} /s"
     for way in ("plain", "exact", "cryptofeed"):
         text += f"   {way} {row[way]:7,} ({row[f'to_{way}']:.2f})" if way in row else ""
-    return text + (f"   cryptofeed: {row['unread']}" if "unread" in row else "") + "\n"
+    return text + (f"   cryptofeed: {row['unread']}" if "unread" in row else "")
 
 
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--frames", type=int, default=3_000, help="frames a round")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--frames", type=int, default=1_000, help="frames a round")
+    parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument(
         "--only", default="", help="cases whose exchange and name begin so: bitfinex, 'okx trade'"
     )
     parser.add_argument("--cryptofeed", metavar="PYTHON", help="an interpreter with cryptofeed 2.4.1")
     parser.add_argument("--json", action="store_true", help="one JSON object a case")
     options = parser.parse_args()
+    cases = [case for case in _CASES if f"{case.exchange} {case.name}".startswith(options.only)]
     cryptofeed = Cryptofeed(options.cryptofeed) if options.cryptofeed else None
-    for case in _CASES:
-        if f"{case.exchange} {case.name}".startswith(options.only):
-            row = measure(case, options.frames, options.rounds, cryptofeed)
-            sys.stdout.write(json.dumps(row) + "\n" if options.json else _line(row))
-            sys.stdout.flush()
+    for row in measure(cases, options.frames, options.rounds, cryptofeed):
+        sys.stdout.write((json.dumps(row) if options.json else _line(row)) + "\n")
     if cryptofeed is not None:
         cryptofeed.close()
     return 0

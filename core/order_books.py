@@ -6,7 +6,6 @@ and a level that knows its own text (``TextLevel``) still has it when a checksum
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
-from itertools import islice
 
 from core.errors import PayloadError
 from core.exchanges.values import MAX_PRICE, MAX_QUANTITY
@@ -81,10 +80,8 @@ class BookSide:
 
     def best(self, count: int) -> list[Level]:
         """The ``count`` best levels, the best first."""
-        known, prices = self._levels, self._prices
-        if self._best_last:
-            return [known[price] for price in islice(reversed(prices), count)]
-        return [known[price] for price in prices[:count]]
+        best = self._prices[: -count - 1 : -1] if self._best_last else self._prices[:count]
+        return list(map(self._levels.__getitem__, best))
 
     def _trim(self) -> None:
         prices, over = self._prices, len(self._prices) - self.capacity

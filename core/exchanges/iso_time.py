@@ -1,6 +1,6 @@
 """Times that frames carry as ISO 8601 text, read by the decoder, as epoch milliseconds."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -12,6 +12,7 @@ IsoTime = Annotated[datetime, Meta(tz=True)]
 
 _FIRST_MS: Final = 1_000_000_000_000
 _END_MS: Final = 10_000_000_000_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def epoch_ms(moment: datetime | None) -> int | None:
@@ -21,8 +22,8 @@ def epoch_ms(moment: datetime | None) -> int | None:
     """
     if moment is None:
         return None
-    # A double holds the microseconds of this age exactly, milliseconds made of it at once it does not.
-    ms = round(moment.timestamp() * 1e6) // 1000
+    since = moment - _EPOCH
+    ms = since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
     if not _FIRST_MS <= ms < _END_MS:
         raise PayloadError(f"{moment.isoformat()} is no time of this age")
     return ms

@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 SECONDS ?=
 RATE ?=
 
-.PHONY: demo services test lint faults bench bench-memory bench-stages bench-session bench-cryptofeed bench-codec bench-registry command-schemas clean
+.PHONY: demo services test lint faults fuzz bench bench-memory bench-stages bench-session bench-cryptofeed bench-codec bench-registry command-schemas clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/gateway demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RATE),--rate $(RATE))
@@ -29,6 +29,10 @@ lint: $(VENV)/.dev
 
 faults: $(VENV)/.dev
 	@$(BIN)/python -m pytest tests/faults -m "faults or not faults" --timeout 1200
+
+# A million broken frames an exchange; FRAMES and EXCHANGE narrow it.
+fuzz: $(VENV)/.dev
+	@$(BIN)/python -m tests.property.fuzzing $(if $(FRAMES),--frames $(FRAMES)) $(if $(EXCHANGE),--exchange $(EXCHANGE))
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.whole_path

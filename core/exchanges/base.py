@@ -13,7 +13,6 @@ from typing import ClassVar
 
 import msgspec
 
-from core.errors import PayloadError
 from core.exact_numbers import ExactNumbers
 from core.exchanges.book_keeper import BookKeeper
 from core.exchanges.kept_book import BookSettings, Resync
@@ -95,6 +94,7 @@ class Dialect(ABC):
 
     NOT_SUBSCRIBED: ClassVar[str] = "not subscribed"
     OTHER_REQUEST_TYPE: ClassVar[str] = "other request type"
+    OTHER_MARKET: ClassVar[str] = "symbol of another market"
 
     def __init__(self, profile: "ExchangeProfile", request_type: RequestType, session_id: int) -> None:
         self.profile = profile
@@ -129,8 +129,8 @@ class Dialect(ABC):
 
         Data comes late after an unsubscription, or for what a replaced subscription brought in. With
         ``accept_all`` (a replay, which subscribes to nothing) a track is made at first sight, one for each
-        request type, since their records go to different topics; raises ``PayloadError`` when the symbol
-        cannot be read.
+        request type, since their records go to different topics; None then is for a symbol that no pair of
+        this exchange is spelled like: a swap, an option, a quote currency that is not known.
         """
         if request_type is self.request_type:
             track = self.tracks.get(exchange_symbol)
@@ -144,16 +144,16 @@ class Dialect(ABC):
             return None
         return self._seen(request_type, exchange_symbol)
 
-    def _seen(self, request_type: RequestType, exchange_symbol: str) -> SymbolTrack:
+    def _seen(self, request_type: RequestType, exchange_symbol: str) -> SymbolTrack | None:
         if request_type is self.request_type:
             track = self.tracks.get(exchange_symbol)
         else:
             track = self._other_tracks.get((request_type, exchange_symbol))
         if track is None:
-            try:
-                symbol = self.profile.parse_symbol(exchange_symbol)
-            except ValueError as exc:
-                raise PayloadError(f"the frame's symbol cannot be read: {exc}") from exc
+            symbol = self._pair_of(exchange_symbol)
+            if symbol is None:
+                self.ignore(self.OTHER_MARKET)
+                return None
             track = SymbolTrack(str(symbol), exchange_symbol, self.session_id, confirmed=True)
             if request_type is self.request_type:
                 self.tracks[exchange_symbol] = track
@@ -161,6 +161,14 @@ class Dialect(ABC):
                 self._other_tracks[request_type, exchange_symbol] = track
         track.active = True
         return track
+
+    def _pair_of(self, exchange_symbol: str) -> Symbol | None:
+        try:
+            symbol = self.profile.parse_symbol(exchange_symbol)
+        except ValueError:
+            return None
+        # What reads as a pair and is spelled otherwise is none: ``BTC-27DEC24`` where pairs have no dash.
+        return symbol if self.profile.spell_symbol(symbol) == exchange_symbol else None
 
     @abstractmethod
     def subscribe(self, added: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:

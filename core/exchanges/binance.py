@@ -8,6 +8,9 @@ github.com/binance/binance-spot-api-docs.
 - SUBSCRIBE and UNSUBSCRIBE carry an id, which the answer repeats: ``{"result": null, "id": 1}``, or an error
   as ``{"code", "msg", "id"}``, also seen wrapped in ``error``. Binance acknowledges streams of symbols that
   it does not list, and then sends nothing: a quiet symbol looks the same, so none is refused for silence.
+- Times are milliseconds, or microseconds when the address asks for them (``timeUnit=MICROSECOND``). Streams
+  of all markets (``!ticker@arr``) have a list as their data; partial books (``@depth20``) and ``bookTicker``
+  name no event. Raw streams (``/ws``) bring the event without its wrapper.
 - An order book event holds the absolute quantity of each changed level and the range ``U`` to ``u`` of its
   updates; the next event's ``U`` is this one's ``u`` + 1. The book under them is had by REST ("How to manage
   a local order book correctly"): ``GET /api/v3/depth``, whose ``lastUpdateId`` says which events it holds
@@ -37,8 +40,8 @@ from core.exchanges.base import (
     Resync,
     SymbolTrack,
 )
+from core.exchanges.undashed_symbols import UndashedSymbols
 from core.exchanges.values import (
-    EpochMs,
     Id,
     Price,
     PriceOrZero,
@@ -49,27 +52,34 @@ from core.identity import Exchange, Region, RequestType, Symbol
 from core.records import Level, Record, Side, StreamType, Ticker, Trade
 
 _EXCHANGE, _REGION = Exchange.BINANCE.value, Region.ASIA.value
+_FIRST_MS, _END_MS = 1_000_000_000_000, 10_000_000_000_000
+_FIRST_US, _END_US = 1000 * _FIRST_MS, 1000 * _END_MS
 _STREAM_SUFFIX = {
     RequestType.TICKER: "@ticker",
     RequestType.TRADE: "@trade",
     RequestType.ORDERBOOK: "@depth@100ms",
 }
 
-# Quote currencies of the spot market, also former ones (recordings); read for symbols written without a dash.
-_STABLE = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USDP", "USDS", "USD1", "XUSD", "DAI", "AEUR", "EURI")
-_COINS = ("BTC", "ETH", "BNB", "XRP", "TRX", "DOGE", "DOT", "SOL")
-_FIAT = ("EUR", "GBP", "AUD", "TRY", "BRL", "RUB", "UAH", "NGN", "ZAR", "PLN", "RON", "ARS", "JPY", "MXN")
-_FORMER = ("PAX", "UST", "VAI", "IDRT", "BIDR", "BKRW", "BVND")
-_QUOTES = sorted(_STABLE + _COINS + _FIAT + _FORMER, key=len, reverse=True)
+_SYMBOLS = UndashedSymbols(
+    "Binance",
+    "USDT USDC FDUSD TUSD BUSD USDP USDS USD1 XUSD RLUSD U DAI AEUR EURI "
+    "BTC ETH BNB XRP TRX DOGE DOT SOL "
+    "EUR GBP AUD TRY BRL RUB UAH NGN ZAR PLN RON ARS JPY MXN CZK COP "
+    "PAX UST VAI IDRT BIDR BKRW BVND",
+)
 
 
 # -- frames --------------------------------------------------------------------------------------------
 
 
+_Time = Annotated[int, Meta(ge=_FIRST_MS, lt=_END_US)]
+"""Epoch milliseconds, or microseconds where a recorder asked for them by ``timeUnit=MICROSECOND``."""
+
+
 class _Ticker(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="24hrTicker"):
     symbol: str = field(name="s")
     last: PriceOrZero = field(name="c")
-    event_ms: EpochMs | None = field(name="E", default=None)
+    event_time: _Time | None = field(name="E", default=None)
     change_percent: Annotated[float, Meta(ge=-100, le=1e11)] | None = field(name="P", default=None)
     before_window: PriceOrZero | None = field(name="x", default=None)
     open: PriceOrZero | None = field(name="o", default=None)
@@ -88,7 +98,7 @@ class _Trade(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="trade"):
     price: Price = field(name="p")
     quantity: TradedQuantity = field(name="q")
     trade_id: Id | None = field(name="t", default=None)
-    trade_ms: EpochMs | None = field(name="T", default=None)
+    trade_time: _Time | None = field(name="T", default=None)
     buyer_is_maker: bool | None = field(name="m", default=None)
 
 
@@ -97,7 +107,7 @@ class _AggregateTrade(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag=
     price: Price = field(name="p")
     quantity: TradedQuantity = field(name="q")
     trade_id: Id | None = field(name="a", default=None)
-    trade_ms: EpochMs | None = field(name="T", default=None)
+    trade_time: _Time | None = field(name="T", default=None)
     buyer_is_maker: bool | None = field(name="m", default=None)
 
 
@@ -122,7 +132,9 @@ class _Depth(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="depthUpd
     last_id: Id = field(name="u")
     bids: list[_Level] = field(name="b")
     asks: list[_Level] = field(name="a")
-    event_ms: EpochMs | None = field(name="E", default=None)
+    event_time: _Time | None = field(name="E", default=None)
+    previous_id: Id | None = field(name="pu", default=None)
+    """The ``u`` before, which futures streams name: their ids have gaps."""
 
 
 _Event = _Ticker | _Trade | _AggregateTrade | _Depth
@@ -131,6 +143,10 @@ _EVENTS = frozenset({"24hrTicker", "trade", "aggTrade", "depthUpdate"})
 
 class _Combined(msgspec.Struct, frozen=True, gc=False):
     data: _Event
+
+
+class _Stream(msgspec.Struct, frozen=True):
+    stream: str = ""
 
 
 class _ExactTicker(msgspec.Struct, frozen=True, tag_field="e", tag="24hrTicker"):
@@ -157,6 +173,9 @@ class _EventHead(msgspec.Struct, frozen=True):
     e: str | None = None
 
 
+_AllMarkets = Annotated[list[_EventHead], Meta(min_length=1)]
+
+
 class _Error(msgspec.Struct, frozen=True):
     code: int = 0
     msg: str = ""
@@ -166,8 +185,10 @@ class _Envelope(msgspec.Struct, frozen=True):
     """A frame that is none of our events, as far as it says what it is."""
 
     stream: str | None = None
-    data: _EventHead | None = None
+    data: _EventHead | _AllMarkets | None = None
     e: str | None = None
+    partial_book_id: int | None = field(name="lastUpdateId", default=None)
+    best_bid_quantity: str | None = field(name="B", default=None)
     result: msgspec.Raw | UnsetType = UNSET
     error: _Error | None = None
     code: int | None = None
@@ -178,9 +199,10 @@ class _Envelope(msgspec.Struct, frozen=True):
 # Not strict, so that numbers written as text are read by the decoder itself.
 _COMBINED: msgspec.json.Decoder[_Combined] = msgspec.json.Decoder(_Combined, strict=False)
 _RAW: msgspec.json.Decoder[_Event] = msgspec.json.Decoder(_Event, strict=False)
+_STREAM = msgspec.json.Decoder(_Stream)
 _COMBINED_EXACT: msgspec.json.Decoder[_ExactCombined] = msgspec.json.Decoder(_ExactCombined)
 _RAW_EXACT: msgspec.json.Decoder[_ExactEvent] = msgspec.json.Decoder(_ExactEvent)
-_ENVELOPE = msgspec.json.Decoder(_Envelope)
+_ENVELOPE: msgspec.json.Decoder[_Envelope | _AllMarkets] = msgspec.json.Decoder(_Envelope | _AllMarkets)
 _SNAPSHOT: msgspec.json.Decoder[_Snapshot] = msgspec.json.Decoder(_Snapshot, strict=False)
 _MAX_SNAPSHOT_LEVELS = 5000
 _INVALID_SYMBOL = -1121
@@ -200,6 +222,8 @@ class BinanceDialect(Dialect):
         super().__init__(profile, request_type, session_id)
         self._last_request_id = 0
         self._asked: dict[int, tuple[str, ...]] = {}
+        self._streams: dict[str, str] = {}
+        """In a replay, the stream of which each symbol's book is kept: recordings may have two speeds of it."""
 
     def subscribe(self, added: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
         """SUBSCRIBE for the added symbols; the acknowledgement confirms them."""
@@ -233,6 +257,9 @@ class BinanceDialect(Dialect):
         if data is None:
             return ()
         if isinstance(data, _Depth):
+            if self.accept_all and not self._is_kept(data.symbol, frame):
+                self.ignore("book of another stream")
+                return ()
             return self._orderbook(data, received_us)
         if isinstance(data, _Ticker):
             return self._ticker(data, received_us)
@@ -253,10 +280,14 @@ class BinanceDialect(Dialect):
             return _COMBINED.decode(frame).data
         except msgspec.ValidationError:
             envelope = _ENVELOPE.decode(frame)
+            if isinstance(envelope, list) or isinstance(envelope.data, list):
+                self.ignore("events of all markets")
+                return None
             if envelope.data is not None and envelope.data.e in _EVENTS:
                 raise
             if envelope.e in _EVENTS:
                 return _RAW.decode(frame)
+            event = envelope.e if envelope.data is None else envelope.data.e
         if envelope.error is not None:
             self._complain(envelope.error, envelope.id)
         elif envelope.code is not None:
@@ -264,18 +295,20 @@ class BinanceDialect(Dialect):
         elif envelope.result is not UNSET:
             self._acknowledge(envelope)
         else:
-            self._pass_over(envelope)
+            self._pass_over(envelope, event)
         return None
 
-    def _pass_over(self, envelope: _Envelope) -> None:
-        event = envelope.e if envelope.data is None else envelope.data.e
+    def _pass_over(self, envelope: _Envelope, event: str | None) -> None:
         kind = (envelope.stream or "").partition("@")[2]
         if event == "serverShutdown":
             self.control()
         elif event == "kline" or kind.startswith("kline"):
             self.ignore("kline")
-        elif kind == "bookTicker":
+        # These two carry no event's name; alone, without the wrapper, their fields tell.
+        elif kind == "bookTicker" or envelope.best_bid_quantity is not None:
             self.ignore("bookTicker")
+        elif kind.startswith("depth") or envelope.partial_book_id is not None:
+            self.ignore("partial book")
         elif event is not None or kind:
             self.ignore("event without records")
         else:
@@ -294,7 +327,8 @@ class BinanceDialect(Dialect):
         if asked:
             self.notices.append(Refused(asked, ErrorCode.SUBSCRIBE_REJECTED, message))
         else:
-            code = ErrorCode.RATE_LIMITED if "too many" in error.msg.lower() else ErrorCode.SUBSCRIBE_REJECTED
+            rate = "too many requests" in error.msg.lower()
+            code = ErrorCode.RATE_LIMITED if rate else ErrorCode.SUBSCRIBE_REJECTED
             self.notices.append(Complaint(code, message))
 
     def _ticker(self, data: _Ticker, received_us: int) -> Sequence[Record]:
@@ -304,6 +338,7 @@ class BinanceDialect(Dialect):
         if not data.last:
             self.ignore("ticker without a price")
             return ()
+        event_ms = _ms(data.event_time)
         bid, ask = data.bid or None, data.ask or None
         percent = data.change_percent
         track.sequence += 1
@@ -313,7 +348,7 @@ class BinanceDialect(Dialect):
                 _REGION,
                 track.symbol,
                 track.exchange_symbol,
-                data.event_ms,
+                event_ms,
                 received_us,
                 self.session_id,
                 track.sequence,
@@ -337,6 +372,7 @@ class BinanceDialect(Dialect):
         track = self.track_of(RequestType.TRADE, data.symbol)
         if track is None:
             return ()
+        trade_ms = _ms(data.trade_time)
         maker = data.buyer_is_maker
         track.sequence += 1
         return (
@@ -345,7 +381,7 @@ class BinanceDialect(Dialect):
                 _REGION,
                 track.symbol,
                 track.exchange_symbol,
-                data.trade_ms,
+                trade_ms,
                 received_us,
                 self.session_id,
                 track.sequence,
@@ -369,12 +405,16 @@ class BinanceDialect(Dialect):
                 [Level(level.price, level.quantity) for level in data.bids],
                 [Level(level.price, level.quantity) for level in data.asks],
                 received_us,
-                data.event_ms,
+                _ms(data.event_time),
                 first_id,
                 last_id,
-                first_id - 1,
+                first_id - 1 if data.previous_id is None else data.previous_id,
             ),
         )
+
+    def _is_kept(self, exchange_symbol: str, frame: str | bytes) -> bool:
+        stream = _STREAM.decode(frame).stream
+        return self._streams.setdefault(exchange_symbol, stream) == stream
 
     def snapshot_path(self, track: SymbolTrack) -> str:
         """REST: the book to the depth that is kept."""
@@ -400,6 +440,14 @@ class BinanceDialect(Dialect):
         )
 
 
+def _ms(time: int | None) -> int | None:
+    if time is None or time < _END_MS:
+        return time
+    if time < _FIRST_US:
+        raise PayloadError(f"{time} is neither milliseconds nor microseconds of this age")
+    return time // 1000
+
+
 class Binance(ExchangeProfile):
     """Binance spot (Asia)."""
 
@@ -422,13 +470,7 @@ class Binance(ExchangeProfile):
 
     def parse_symbol(self, text: str) -> Symbol:
         """``BTC-USDT``, or Binance's own ``BTCUSDT`` with a known quote currency, the longest that fits."""
-        upper = text.upper()
-        if "-" in upper:
-            return Symbol.parse(upper)
-        for quote in _QUOTES:
-            if upper.endswith(quote) and len(upper) > len(quote):
-                return Symbol(upper[: -len(quote)], quote)
-        raise ValueError(f"{text[:64]!r} ends in no known quote currency of Binance; write it as BASE-QUOTE")
+        return _SYMBOLS.parse(text)
 
     def spell_symbol(self, symbol: Symbol) -> str:
         """``BTCUSDT`` for BTC-USDT."""

@@ -1,8 +1,8 @@
 """Bybit's public spot WebSocket, v5.
 
 Written after Bybit's documentation (read 2026-11), bybit-exchange.github.io/docs/v5 (source:
-github.com/bybit-exchange/docs): "Connect" (ws/connect), "Orderbook", "Trade", "Ticker"
-(websocket/public/orderbook, /trade, /ticker).
+github.com/bybit-exchange/docs): "Connect" (ws/connect), "Orderbook", "Full Orderbook", "Trade", "Ticker"
+(websocket/public/orderbook, /full-ob, /trade, /ticker), and "SBE Level 50 Integration" (sbe/level-50).
 
 - Requests are ``{"req_id": "1", "op": "subscribe", "args": [topic, …]}``, at most 10 topics in one of the
   spot market and 21,000 characters of topics a connection. The answer repeats ``req_id`` and ``op`` with
@@ -13,15 +13,19 @@ github.com/bybit-exchange/docs): "Connect" (ws/connect), "Orderbook", "Trade", "
   ``snapshot``), ``publicTrade.{symbol}`` (up to 1,024 trades, oldest first, ``S`` is the taker's side),
   ``orderbook.{depth}.{symbol}`` with depth 1, 50, 200 or 1000; of the first level only snapshots come.
 - An order book begins with a snapshot, and another one replaces it at any time; deltas hold absolute
-  quantities. ``u`` counts the messages of a topic one by one; ``u`` = 1 is a whole book after a restart,
-  whatever its type says. A new subscription brings a new snapshot.
+  quantities. ``u`` counts the messages of a topic one by one, as the pages on the full and the SBE book put
+  it (that of ``orderbook`` names it without a word; ``seq``, the matching engine's, has gaps); ``u`` = 1 is a
+  whole book after a restart, whatever its type says. A new subscription brings a new snapshot. Of the first
+  level, the last snapshot comes again after 3 s without a change, with the same ``u``.
 - The client sends ``{"op": "ping"}`` every 20 s. At most 500 connections in 5 minutes.
+- The spot stream's former versions (v1 to v3, until 2023) share some topics, not the shape of their data: a
+  recording's frames of them are ignored.
 """
 
 import re
-from collections import deque
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import lru_cache, partial
 from typing import Annotated, ClassVar, Final, Literal, NamedTuple
 
 import msgspec
@@ -29,6 +33,7 @@ from msgspec import Meta, field
 
 from core.errors import ErrorCode, PayloadError
 from core.exact_numbers import ExactNumbers
+from core.exchanges.asking_again import AskingAgain, waiting
 from core.exchanges.base import (
     Complaint,
     Confirmed,
@@ -36,10 +41,20 @@ from core.exchanges.base import (
     Dialect,
     ExchangeProfile,
     Outgoing,
-    Refused,
     SymbolTrack,
 )
-from core.exchanges.values import EpochMs, Id, Price, PriceOrZero, Quantity, TradedQuantity
+from core.exchanges.deepest_book import DeepestBook
+from core.exchanges.undashed_symbols import UndashedSymbols
+from core.exchanges.values import (
+    EpochMs,
+    Id,
+    Price,
+    PriceText,
+    Quantity,
+    QuantityText,
+    TradedQuantity,
+    number_of,
+)
 from core.identity import Exchange, Region, RequestType, Symbol
 from core.records import Level, Record, Side, StreamType, Ticker, Trade
 
@@ -51,68 +66,34 @@ _SIDES: Final = {"Buy": Side.BUY, "Sell": Side.SELL}
 _STREAM_TYPES: Final = {"snapshot": StreamType.SNAPSHOT, "delta": StreamType.REALTIME}
 _RATE_WORDS: Final = ("too many", "frequen", "rate limit", "exceed")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9]+(?:\.[A-Za-z0-9]+)*")
-_MAX_TOPICS_KNOWN: Final = 4096
 _RESTARTED: Final = 1
 
-# Quote currencies of the spot market, also former ones (recordings); read for symbols written without a dash.
-_STABLE = (
-    "USDT",
-    "USDC",
-    "USDE",
-    "USD1",
-    "USDQ",
-    "USDR",
-    "USDD",
-    "FDUSD",
-    "RLUSD",
-    "PYUSD",
-    "XUSD",
-    "DAI",
-    "BUSD",
+_SYMBOLS = UndashedSymbols(
+    "Bybit",
+    "USDT USDC USDE USD1 USDQ USDR USDD FDUSD RLUSD PYUSD XUSD DAI BUSD "
+    "BTC ETH MNT SOL XRP BBSOL BIT "
+    "EUR EURI EURR EURC BRL BRZ TRY PLN KZT GEL AED GBP JPY ARS USD",
 )
-_COINS = ("BTC", "ETH", "MNT", "SOL", "XRP", "BBSOL", "BIT")
-_FIAT = (
-    "EUR",
-    "EURI",
-    "EURR",
-    "EURC",
-    "BRL",
-    "BRZ",
-    "TRY",
-    "PLN",
-    "KZT",
-    "GEL",
-    "AED",
-    "GBP",
-    "JPY",
-    "ARS",
-    "USD",
-)
-_QUOTES = sorted(_STABLE + _COINS + _FIAT, key=len, reverse=True)
 
 
 # -- frames --------------------------------------------------------------------------------------------
 
-# Texts may be empty where there is no number.
-_PriceText = PriceOrZero | Literal[""] | None
-_AmountText = Quantity | Literal[""] | None
-
 
 class _TickerData(msgspec.Struct, frozen=True, gc=False):
     symbol: str
-    last: _PriceText = field(name="lastPrice", default=None)
-    high: _PriceText = field(name="highPrice24h", default=None)
-    low: _PriceText = field(name="lowPrice24h", default=None)
-    day_ago: _PriceText = field(name="prevPrice24h", default=None)
+    last: PriceText = field(name="lastPrice", default=None)
+    high: PriceText = field(name="highPrice24h", default=None)
+    low: PriceText = field(name="lowPrice24h", default=None)
+    day_ago: PriceText = field(name="prevPrice24h", default=None)
     change: Annotated[float, Meta(ge=-1, le=1e9)] | Literal[""] | None = field(
         name="price24hPcnt", default=None
     )
-    volume: _AmountText = field(name="volume24h", default=None)
-    turnover: _AmountText = field(name="turnover24h", default=None)
-    bid: _PriceText = field(name="bid1Price", default=None)
-    bid_quantity: _AmountText = field(name="bid1Size", default=None)
-    ask: _PriceText = field(name="ask1Price", default=None)
-    ask_quantity: _AmountText = field(name="ask1Size", default=None)
+    volume: QuantityText = field(name="volume24h", default=None)
+    turnover: QuantityText = field(name="turnover24h", default=None)
+    bid: PriceText = field(name="bid1Price", default=None)
+    bid_quantity: QuantityText = field(name="bid1Size", default=None)
+    ask: PriceText = field(name="ask1Price", default=None)
+    ask_quantity: QuantityText = field(name="ask1Size", default=None)
 
 
 class _TradeData(msgspec.Struct, frozen=True, gc=False):
@@ -173,10 +154,21 @@ class _ExactTrades(msgspec.Struct, frozen=True):
     data: list[_ExactTrade]
 
 
+class _FormerData(msgspec.Struct, frozen=True):
+    """``t``, the time, is in the data of the former version alone."""
+
+    t: int
+
+
+class _Former(msgspec.Struct, frozen=True):
+    data: _FormerData
+
+
 class _Envelope(msgspec.Struct, frozen=True):
     """A frame that is none of our data, as far as it says what it is."""
 
     topic: str | None = None
+    pong: int | None = None
     op: str | None = None
     type: str | None = None
     success: bool | None = None
@@ -193,15 +185,18 @@ _DECODERS: dict[RequestType, msgspec.json.Decoder[_Data]] = {
 }
 _EXACT_TICKERS = msgspec.json.Decoder(_ExactTickers)
 _EXACT_TRADES = msgspec.json.Decoder(_ExactTrades)
+_FORMER = msgspec.json.Decoder(_Former)
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
 
 
 class _Topic(NamedTuple):
     kind: RequestType
     symbol: str
-    depth: int = 0
+    depth: str = ""
+    levels: int = 0
 
 
+@lru_cache(maxsize=4096)
 def _read_topic(text: str) -> _Topic | None:
     """What a topic carries; None for those without records."""
     name, _, rest = text.partition(".")
@@ -210,7 +205,7 @@ def _read_topic(text: str) -> _Topic | None:
         return _Topic(kind, rest)
     depth, _, symbol = rest.partition(".")
     if name == "orderbook" and symbol and depth.isascii() and depth.isdigit() and len(depth) < 6:
-        return _Topic(RequestType.ORDERBOOK, symbol, int(depth))
+        return _Topic(RequestType.ORDERBOOK, symbol, depth, max(int(depth), 1))
     return None
 
 
@@ -224,12 +219,9 @@ class BybitDialect(Dialect):
         super().__init__(profile, request_type, session_id)
         self._last_request_id = 0
         self._asked: dict[str, tuple[SymbolTrack, ...]] = {}
-        self._held: deque[tuple[SymbolTrack, ...]] = deque()
-        """Refused for their rate; asked for again one by one, at the pace of the pongs."""
+        self._again = AskingAgain(self, partial(self._request, "subscribe"))
         self._kind = request_type
-        self._topics: dict[str, _Topic | None] = {}
-        self._depths: dict[str, int] = {}
-        """The depth of which each symbol's book is kept, should frames of several come."""
+        self._deepest = DeepestBook(self.books)
 
     def subscribe(self, added: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
         """``subscribe`` for the added symbols; the answer confirms them."""
@@ -256,16 +248,14 @@ class BybitDialect(Dialect):
             return f"{_TOPICS[self.request_type]}.{track.exchange_symbol}"
         wanted = self.books.settings.depth
         depth = next((depth for depth in _DEPTHS if depth >= wanted), _DEPTHS[-1])
-        # A level that was pushed out of the subscribed depth comes again when it is back in it.
-        self.books.depth, self.books.exact = depth, True
-        self._depths[track.exchange_symbol] = depth
+        self._deepest.choose(track.exchange_symbol, str(depth), depth)
         return f"orderbook.{depth}.{track.exchange_symbol}"
 
     def receive(self, frame: str | bytes, received_us: int) -> Sequence[Record]:
         """Read one frame; see ``Dialect.receive``."""
         try:
             data = _DECODERS[self._kind].decode(frame)
-            topic = self._topic(data.topic)
+            topic = _read_topic(data.topic)
         except msgspec.ValidationError:
             topic = None
         if topic is None or topic.kind is not self._kind:
@@ -274,12 +264,18 @@ class BybitDialect(Dialect):
             if envelope.topic is None:
                 self._answer(envelope)
                 return ()
-            topic = self._topic(envelope.topic)
+            topic = _read_topic(envelope.topic)
             if topic is None:
                 self.ignore("topic without records")
                 return ()
+            try:
+                data = _DECODERS[topic.kind].decode(frame)
+            except msgspec.ValidationError:
+                if not _is_former(frame):
+                    raise
+                self.ignore("frame of a former version")
+                return ()
             self._kind = topic.kind
-            data = _DECODERS[topic.kind].decode(frame)
         if isinstance(data, _Trades):
             return self._trades(data, topic, received_us)
         if isinstance(data, _Tickers):
@@ -292,23 +288,13 @@ class BybitDialect(Dialect):
             return (ExactNumbers(_EXACT_TICKERS.decode(frame).data.price),)
         return [ExactNumbers(trade.price, trade.quantity) for trade in _EXACT_TRADES.decode(frame).data]
 
-    def _topic(self, text: str) -> _Topic | None:
-        try:
-            return self._topics[text]
-        except KeyError:
-            if len(self._topics) >= _MAX_TOPICS_KNOWN:
-                self._topics.clear()
-            topic = self._topics[text] = _read_topic(text)
-            return topic
-
     def _answer(self, envelope: _Envelope) -> None:
-        if envelope.op is None and envelope.success is None and envelope.type is None:
+        if (envelope.op, envelope.success, envelope.type, envelope.pong) == (None, None, None, None):
             raise PayloadError("the frame has neither a topic nor an operation")
         self.control()
         message = (envelope.ret_msg or "").strip()
         if envelope.op in ("ping", "pong"):
-            if self._held:
-                self.outbox.append(self._request("subscribe", self._held.popleft()))
+            self._again.paced()
         elif envelope.op == "subscribe" and envelope.req_id in self._asked:
             asked = self._asked.pop(envelope.req_id)
             if envelope.success:
@@ -323,38 +309,17 @@ class BybitDialect(Dialect):
         """Refuse the symbols that the message names, and ask for the others again; one by one if it names
         none."""
         text = f"Bybit: {message[:256]}"
-        waiting = tuple(track for track in asked if track.active and not track.confirmed)
         if _is_rate(message):
-            self.notices.append(Complaint(ErrorCode.RATE_LIMITED, text))
-            self._held.extend((track,) for track in waiting)
+            self._again.too_fast(asked, text)
             return
         words = set(_TOKEN.findall(message))
-        named = [t for t in waiting if t.exchange_symbol in words or self._topic_of(t) in words]
-        if not named and len(waiting) == 1:
-            named = list(waiting)
-        symbols = tuple(track.symbol for track in named)
-        if named and "already subscribed" in message.lower():
-            self.notices.append(Confirmed(symbols))
-        elif named:
-            self.notices.append(Refused(symbols, ErrorCode.UNKNOWN_SYMBOL, text))
-        elif not waiting:
-            self.notices.append(Complaint(ErrorCode.SUBSCRIBE_REJECTED, text))
-        rest = [track for track in waiting if track not in named]
-        again = [rest] if named and rest else [[track] for track in rest]
-        self.outbox.extend(self._request("subscribe", part) for part in again)
-
-    def _track(self, topic: _Topic) -> SymbolTrack | None:
-        if self.accept_all and topic.symbol not in self.tracks:
-            try:
-                self.profile.parse_symbol(topic.symbol)
-            except ValueError:
-                # Of another market than the spot one, as options have it.
-                self.ignore("symbol of no known pair")
-                return None
-        return self.track_of(topic.kind, topic.symbol)
+        left = waiting(asked)
+        named = [t for t in left if t.exchange_symbol in words or self._topic_of(t) in words]
+        runs = "already subscribed" in message.lower()
+        self._again.refused(left, named, None if runs else ErrorCode.UNKNOWN_SYMBOL, text)
 
     def _ticker(self, frame: _Tickers, topic: _Topic, received_us: int) -> Sequence[Record]:
-        track = self._track(topic)
+        track = self.track_of(topic.kind, topic.symbol)
         if track is None:
             return ()
         data = frame.data
@@ -378,20 +343,20 @@ class BybitDialect(Dialect):
                 data.high or None,
                 data.low or None,
                 day_ago,
-                _amount(data.change),
-                _amount(data.volume),
-                _amount(data.turnover),
+                number_of(data.change),
+                number_of(data.volume),
+                number_of(data.turnover),
                 bid,
-                None if bid is None else _amount(data.bid_quantity),
+                None if bid is None else number_of(data.bid_quantity),
                 ask,
-                None if ask is None else _amount(data.ask_quantity),
+                None if ask is None else number_of(data.ask_quantity),
                 _STREAM_TYPES.get(frame.type or "", StreamType.UNKNOWN),
             ),
         )
 
     def _trades(self, frame: _Trades, topic: _Topic, received_us: int) -> Sequence[Record]:
         """Every trade of the frame, in order."""
-        track = self._track(topic)
+        track = self.track_of(topic.kind, topic.symbol)
         if track is None:
             return ()
         if not frame.data:
@@ -419,12 +384,12 @@ class BybitDialect(Dialect):
         return records
 
     def _book(self, frame: _Book, topic: _Topic, received_us: int) -> Sequence[Record]:
-        track = self._track(topic)
+        track = self.track_of(topic.kind, topic.symbol)
         if track is None:
             return ()
         data, update_id = frame.data, frame.data.update_id
         whole = frame.type == "snapshot" or update_id == _RESTARTED
-        if not self._is_kept(track, topic, whole):
+        if not self._deepest.keeps(track, topic.depth, topic.levels, replaceable=self.accept_all and whole):
             self.ignore("book of another depth")
             return ()
         bids = [Level(level.price, level.quantity) for level in data.bids]
@@ -433,23 +398,13 @@ class BybitDialect(Dialect):
             return (self.books.snapshot(track, bids, asks, received_us, frame.ts, update_id),)
         return (self.books.delta(track, bids, asks, received_us, frame.ts, None, update_id, update_id - 1),)
 
-    def _is_kept(self, track: SymbolTrack, topic: _Topic, whole: bool) -> bool:
-        """Whether this topic is the one of which the symbol's book is kept: the subscribed one, or in a replay
-        the deepest that there is."""
-        kept = self._depths.get(topic.symbol)
-        if kept == topic.depth:
-            return True
-        if kept is not None and not (self.accept_all and whole and topic.depth > kept):
-            return False
-        if kept is not None:
-            self.books.forget(track)
-        self._depths[topic.symbol] = topic.depth
-        self.books.depth, self.books.exact = max(topic.depth, 1), True
-        return True
 
-
-def _amount(number: float | str | None) -> float | None:
-    return None if isinstance(number, str) else number
+def _is_former(frame: str | bytes) -> bool:
+    try:
+        _FORMER.decode(frame)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _is_rate(message: str) -> bool:
@@ -472,6 +427,8 @@ class Bybit(ExchangeProfile):
             "stream.bybit.kz",
             "stream.bybit.id",
             "stream.bybitgeorgia.ge",
+            "stream.manepa.jp",
+            "ws2.spark-fintech.com",
             "stream-testnet.bybit.com",
         }
     )
@@ -489,13 +446,7 @@ class Bybit(ExchangeProfile):
 
     def parse_symbol(self, text: str) -> Symbol:
         """``BTC-USDT``, or Bybit's own ``BTCUSDT`` with a known quote currency, the longest that fits."""
-        upper = text.upper()
-        if "-" in upper:
-            return Symbol.parse(upper)
-        for quote in _QUOTES:
-            if upper.endswith(quote) and len(upper) > len(quote):
-                return Symbol(upper[: -len(quote)], quote)
-        raise ValueError(f"{text[:64]!r} ends in no known quote currency of Bybit; write it as BASE-QUOTE")
+        return _SYMBOLS.parse(text)
 
     def spell_symbol(self, symbol: Symbol) -> str:
         """``BTCUSDT`` for BTC-USDT."""

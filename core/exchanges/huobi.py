@@ -22,9 +22,9 @@ and the notices on "market.$symbol.mbp" at www.huobi.com/support. The fields of 
 """
 
 import re
-from collections import deque
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated, ClassVar, Final, Literal, NamedTuple
 
 import msgspec
@@ -32,6 +32,7 @@ from msgspec import Meta, field
 
 from core.errors import ErrorCode, PayloadError
 from core.exact_numbers import ExactNumbers
+from core.exchanges.asking_again import AskingAgain, waiting
 from core.exchanges.base import (
     Complaint,
     Confirmed,
@@ -43,7 +44,9 @@ from core.exchanges.base import (
     Resync,
     SymbolTrack,
 )
+from core.exchanges.deepest_book import DeepestBook
 from core.exchanges.inflate import inflate
+from core.exchanges.undashed_symbols import UndashedSymbols
 from core.exchanges.values import EpochMs, Id, Price, PriceOrZero, Quantity, TradedQuantity
 from core.identity import Exchange, Region, RequestType, Symbol
 from core.records import BookKind, Level, OrderBook, Record, Side, StreamType, Ticker, Trade
@@ -67,15 +70,15 @@ _STEP0_LEVELS: Final = 149
 _SIDES: Final = {"buy": Side.BUY, "sell": Side.SELL}
 _RATE_WORDS: Final = ("too many", "429", "timeout", "limit")
 _UNKNOWN_WORDS: Final = ("invalid symbol", "invalid topic")
-_MAX_TOPICS_KNOWN: Final = 4096
 _GZIP: Final = b"\x1f\x8b"
 _MAX_FRAME_BYTES: Final = 4 * 1024 * 1024
 
-# Quote currencies of the spot market, also former ones (recordings): symbols are written without a dash.
-_STABLE = ("USDT", "USDC", "USDD", "USD1", "USDE", "HUSD", "TUSD", "FDUSD", "PYUSD", "DAI", "UST", "PAX")
-_COINS = ("BTC", "ETH", "HT", "HTX", "TRX", "SOL", "BCH")
-_FIAT = ("EUR", "TRY", "BRL", "GBP", "RUB", "UAH", "AUD", "KRW", "USD")
-_QUOTES = sorted(_STABLE + _COINS + _FIAT, key=len, reverse=True)
+_SYMBOLS = UndashedSymbols(
+    "HTX",
+    "USDT USDC USDD USD1 USDE HUSD TUSD FDUSD PYUSD DAI UST PAX "
+    "BTC ETH HT HTX TRX SOL BCH "
+    "EUR TRY BRL GBP RUB UAH AUD KRW USD",
+)
 
 
 # -- frames --------------------------------------------------------------------------------------------
@@ -220,6 +223,7 @@ class _Topic(NamedTuple):
     whole: bool = False
 
 
+@lru_cache(maxsize=4096)
 def _read_topic(text: str) -> _Topic | None:
     """What a topic carries; None for those without records."""
     market, _, rest = text.partition(".")
@@ -253,12 +257,9 @@ class HuobiDialect(Dialect):
         super().__init__(profile, request_type, session_id)
         self._last_request_id = 0
         self._asked: dict[str, _Asked] = {}
-        self._held: deque[SymbolTrack] = deque()
-        """Refused for their rate; asked for again one by one, at the pace of the server's pings."""
+        self._again = AskingAgain(self, lambda tracks: self._request("sub", tracks[0]))
         self._kind = request_type
-        self._topics: dict[str, _Topic | None] = {}
-        self._kept: dict[str, _Topic] = {}
-        """The topic of which each symbol's book is kept, should frames of several come."""
+        self._deepest = DeepestBook(self.books)
 
     def subscribe(self, added: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
         """A ``sub`` for each added symbol; the answer confirms it."""
@@ -282,10 +283,7 @@ class HuobiDialect(Dialect):
         self._asked[request_id] = _Asked(verb, track)
         text = f"market.{track.exchange_symbol}.{_OWN_TOPICS[self.request_type]}"
         if self.request_type is RequestType.ORDERBOOK:
-            self.books.depth, self.books.exact = _BOOK_LEVELS, True
-            topic = self._topic(text)
-            assert topic is not None, "our own topic"
-            self._kept[track.exchange_symbol] = topic
+            self._deepest.choose(track.exchange_symbol, _OWN_TOPICS[self.request_type], _BOOK_LEVELS)
         return msgspec.json.encode({verb: text, "id": request_id}).decode()
 
     def receive(self, frame: str | bytes, received_us: int) -> Sequence[Record]:
@@ -294,7 +292,7 @@ class HuobiDialect(Dialect):
             frame = inflate(frame, _MAX_FRAME_BYTES)
         try:
             data = _DECODERS[self._kind].decode(frame)
-            topic = self._topic(data.ch)
+            topic = _read_topic(data.ch)
         except msgspec.ValidationError:
             topic = None
         if topic is None or topic.kind is not self._kind:
@@ -302,13 +300,13 @@ class HuobiDialect(Dialect):
             envelope = _ENVELOPE.decode(frame)
             if envelope.ch is None:
                 return self._answer(envelope, frame, received_us)
-            topic = self._topic(envelope.ch)
+            topic = _read_topic(envelope.ch)
             if topic is None:
                 self.ignore("topic without records")
                 return ()
             self._kind = topic.kind
             data = _DECODERS[topic.kind].decode(frame)
-        track = self._track(topic)
+        track = self.track_of(topic.kind, topic.symbol)
         if track is None:
             return ()
         if isinstance(data, _Trades):
@@ -327,30 +325,11 @@ class HuobiDialect(Dialect):
             return () if price is None else (ExactNumbers(price),)
         return [ExactNumbers(trade.price, trade.amount) for trade in _EXACT_TRADES.decode(frame).tick.data]
 
-    def _topic(self, text: str) -> _Topic | None:
-        try:
-            return self._topics[text]
-        except KeyError:
-            if len(self._topics) >= _MAX_TOPICS_KNOWN:
-                self._topics.clear()
-            topic = self._topics[text] = _read_topic(text)
-            return topic
-
-    def _track(self, topic: _Topic) -> SymbolTrack | None:
-        if self.accept_all and topic.symbol not in self.tracks:
-            try:
-                self.profile.parse_symbol(topic.symbol)
-            except ValueError:
-                self.ignore("symbol of no known pair")  # of another market, or an index
-                return None
-        return self.track_of(topic.kind, topic.symbol)
-
     def _answer(self, envelope: _Envelope, frame: str | bytes, received_us: int) -> Sequence[Record]:
         if envelope.ping is not None:
             self.control()
             self.outbox.append(f'{{"pong":{envelope.ping}}}')
-            if self._held:
-                self.outbox.append(self._request("sub", self._held.popleft()))
+            self._again.paced()
             return ()
         asked = self._asked.pop(str(envelope.id), None) if envelope.id is not None else None
         if envelope.status == "error":
@@ -359,11 +338,13 @@ class HuobiDialect(Dialect):
             return self._reply(envelope.rep, frame, received_us)
         elif envelope.subbed is not None:
             self.control()
-            topic = self._topic(envelope.subbed)
+            topic = _read_topic(envelope.subbed)
             track = self.tracks.get(topic.symbol) if topic is not None else None
             if track is not None and topic is not None and topic.kind is self.request_type:
                 self.notices.append(Confirmed((track.symbol,)))
-        elif envelope.status is not None or envelope.pong is not None:
+        elif (
+            envelope.status is not None or envelope.pong is not None or "ping" in (envelope.op, envelope.action)
+        ):
             self.control()
         elif envelope.op is not None or envelope.action is not None:
             self.ignore("frame of another interface")
@@ -377,15 +358,13 @@ class HuobiDialect(Dialect):
         lower = message.lower()
         unknown = any(word in lower for word in _UNKNOWN_WORDS)
         if not unknown and any(word in lower for word in _RATE_WORDS):
-            self.notices.append(Complaint(ErrorCode.RATE_LIMITED, text))
-            if asked is not None and asked.verb == "sub" and _waits(asked.track):
-                self._held.append(asked.track)
+            self._again.too_fast([asked.track] if asked is not None and asked.verb == "sub" else (), text)
             if asked is not None and asked.verb == "req":
                 self.books.failed(asked.track)
             return
         if asked is not None and asked.verb == "unsub":
             return  # nothing runs that should not
-        if asked is not None and (unknown or _waits(asked.track)):
+        if asked is not None and (unknown or waiting([asked.track])):
             code = ErrorCode.UNKNOWN_SYMBOL if unknown else ErrorCode.SUBSCRIBE_REJECTED
             self.notices.append(Refused((asked.track.symbol,), code, text))
             return
@@ -395,15 +374,15 @@ class HuobiDialect(Dialect):
 
     def _reply(self, text: str, frame: str | bytes, received_us: int) -> Sequence[Record]:
         """The book that was asked for, under the changes that came meanwhile."""
-        topic = self._topic(text)
+        topic = _read_topic(text)
         if topic is None or topic.kind is not RequestType.ORDERBOOK or topic.whole:
             self.ignore("answer that nobody waits for")
             return ()
         reply = _BOOK_REPLY.decode(frame)
-        track = self._track(topic)
+        track = self.track_of(topic.kind, topic.symbol)
         if track is None:
             return ()
-        if not self._is_kept(track, topic):
+        if not self._deepest.keeps(track, topic.name, topic.levels, replaceable=self.accept_all):
             self.ignore("book of another depth")
             return ()
         if self.accept_all:
@@ -484,7 +463,7 @@ class HuobiDialect(Dialect):
         return records
 
     def _book(self, frame: _Books, topic: _Topic, track: SymbolTrack, received_us: int) -> Sequence[Record]:
-        if not self._is_kept(track, topic):
+        if not self._deepest.keeps(track, topic.name, topic.levels, replaceable=self.accept_all):
             self.ignore("book of another depth")
             return ()
         data = frame.tick
@@ -512,24 +491,6 @@ class HuobiDialect(Dialect):
             True,
         )
         return (self.books.restate(track, record),)
-
-    def _is_kept(self, track: SymbolTrack, topic: _Topic) -> bool:
-        """Whether this topic is the one of which the symbol's book is kept: the subscribed one, or in a replay
-        the deepest that there is."""
-        kept = self._kept.get(topic.symbol)
-        if kept is not None and kept.name == topic.name:
-            return True
-        if kept is not None and not (self.accept_all and topic.levels > kept.levels):
-            return False
-        if kept is not None:
-            self.books.forget(track)
-        self._kept[topic.symbol] = topic
-        self.books.depth, self.books.exact = topic.levels, True
-        return True
-
-
-def _waits(track: SymbolTrack) -> bool:
-    return track.active and not track.confirmed
 
 
 def _sides(data: _BookTick) -> tuple[list[Level], list[Level]]:
@@ -574,13 +535,7 @@ class Huobi(ExchangeProfile):
 
     def parse_symbol(self, text: str) -> Symbol:
         """``BTC-USDT``, or HTX's own ``btcusdt`` with a known quote currency, the longest that fits."""
-        upper = text.upper()
-        if "-" in upper:
-            return Symbol.parse(upper)
-        for quote in _QUOTES:
-            if upper.endswith(quote) and len(upper) > len(quote):
-                return Symbol(upper[: -len(quote)], quote)
-        raise ValueError(f"{text[:64]!r} ends in no known quote currency of HTX; write it as BASE-QUOTE")
+        return _SYMBOLS.parse(text)
 
     def spell_symbol(self, symbol: Symbol) -> str:
         """``btcusdt`` for BTC-USDT."""

@@ -16,9 +16,12 @@ documentation (2026-07).
 - ``books`` (400 levels) begins with ``action`` ``snapshot`` and goes on with ``update``: absolute quantities,
   and ``prevSeqId``, the ``seqId`` of the update before. After a minute without changes an empty update comes
   with both alike; after maintenance ``seqId`` may be smaller than ``prevSeqId``, and the chain goes on from
-  it. ``books5`` and ``bbo-tbt`` are always whole.
+  it. ``books5`` and ``bbo-tbt`` are always whole, without a checksum. (A plan of February 2026 to end the
+  initial snapshot as well was narrowed to the checksum in May.)
 - ``checksum`` is the CRC32, signed, of ``price:size`` of the best 25 bids and asks in turn, in the frames'
   text. Since June 2026 it is always 0 and means nothing; before, it is checked.
+- Other hosts serve the same: ``wsaws`` by AWS, ``wseea`` for Europe, ``wsus`` for America, ``wspap`` for demo
+  trading. v3 (until 2022) wrote ``{"table", "data"}``.
 - A connection on which nothing was subscribed or pushed for 30 s is closed; the text ``ping`` is answered by
   ``pong``. 3 connects a second; 480 requests an hour and connection. Fewer than 30 deep books a connection
   are advised. ``{"event": "notice", "code": "64008"}`` announces a close.
@@ -26,9 +29,9 @@ documentation (2026-07).
 
 import re
 import zlib
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
@@ -36,6 +39,7 @@ from msgspec import Meta, field
 
 from core.errors import ErrorCode, PayloadError
 from core.exact_numbers import ExactNumbers
+from core.exchanges.asking_again import AskingAgain, waiting
 from core.exchanges.base import (
     Book,
     Complaint,
@@ -44,10 +48,19 @@ from core.exchanges.base import (
     Dialect,
     ExchangeProfile,
     Outgoing,
-    Refused,
     SymbolTrack,
 )
-from core.exchanges.values import EpochMs, Id, Price, PriceOrZero, Quantity, TradedQuantity
+from core.exchanges.deepest_book import DeepestBook
+from core.exchanges.values import (
+    EpochMs,
+    Id,
+    Price,
+    PriceText,
+    Quantity,
+    QuantityText,
+    TradedQuantity,
+    number_of,
+)
 from core.identity import Exchange, Region, RequestType, Symbol
 from core.order_books import TextLevel
 from core.records import BookKind, Level, OrderBook, Record, Side, StreamType, Ticker, Trade
@@ -71,9 +84,6 @@ _CHECKSUM_LEVELS: Final = 25
 
 # -- frames --------------------------------------------------------------------------------------------
 
-# Texts are empty where there is no number, as for the best bid of a book without bids.
-_PriceText = PriceOrZero | Literal[""] | None
-_AmountText = Quantity | Literal[""] | None
 _Time = EpochMs | None
 
 
@@ -83,17 +93,17 @@ class _Arg(msgspec.Struct, frozen=True, gc=False):
 
 
 class _TickerData(msgspec.Struct, frozen=True, gc=False):
-    last: _PriceText = None
+    last: PriceText = None
     ts: _Time = None
-    open: _PriceText = field(name="open24h", default=None)
-    high: _PriceText = field(name="high24h", default=None)
-    low: _PriceText = field(name="low24h", default=None)
-    volume: _AmountText = field(name="vol24h", default=None)
-    quote_volume: _AmountText = field(name="volCcy24h", default=None)
-    bid: _PriceText = field(name="bidPx", default=None)
-    bid_quantity: _AmountText = field(name="bidSz", default=None)
-    ask: _PriceText = field(name="askPx", default=None)
-    ask_quantity: _AmountText = field(name="askSz", default=None)
+    open: PriceText = field(name="open24h", default=None)
+    high: PriceText = field(name="high24h", default=None)
+    low: PriceText = field(name="low24h", default=None)
+    volume: QuantityText = field(name="vol24h", default=None)
+    quote_volume: QuantityText = field(name="volCcy24h", default=None)
+    bid: PriceText = field(name="bidPx", default=None)
+    bid_quantity: QuantityText = field(name="bidSz", default=None)
+    ask: PriceText = field(name="askPx", default=None)
+    ask_quantity: QuantityText = field(name="askSz", default=None)
 
 
 class _TradeData(msgspec.Struct, frozen=True, gc=False):
@@ -181,6 +191,7 @@ class _Envelope(msgspec.Struct, frozen=True):
     code: str | int | None = None
     msg: str | None = None
     id: str | None = None
+    table: str | None = None
 
 
 _Data = _Tickers | _Trades | _Books
@@ -206,11 +217,9 @@ class OkxDialect(Dialect):
         super().__init__(profile, request_type, session_id)
         self._last_request_id = 0
         self._asked: dict[str, tuple[SymbolTrack, ...]] = {}
-        self._held: deque[SymbolTrack] = deque()
-        """Refused for their rate; asked for again one by one, at the pace of the pongs."""
+        self._again = AskingAgain(self, partial(self._request, "subscribe"))
         self._kind = request_type
-        self._channels: dict[str, str] = {}
-        """The channel of which each symbol's book is kept, should frames of several come."""
+        self._deepest = DeepestBook(self.books)
 
     def subscribe(self, added: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
         """``subscribe`` for the added instruments; the answers confirm them one by one."""
@@ -228,13 +237,12 @@ class OkxDialect(Dialect):
         self._last_request_id += 1
         request_id = str(self._last_request_id)
         if op == "subscribe":
-            self._asked = {name: asked for name, asked in self._asked.items() if _waiting(asked)}
+            self._asked = {name: asked for name, asked in self._asked.items() if waiting(asked)}
             self._asked[request_id] = tuple(tracks)
         channel = self._own_channel()
         if self.request_type is RequestType.ORDERBOOK:
-            # A level that was pushed out of the subscribed depth comes again when it is back in it.
-            self.books.depth, self.books.exact = _DEPTHS[channel], True
-            self._channels.update((track.exchange_symbol, channel) for track in tracks)
+            for track in tracks:
+                self._deepest.choose(track.exchange_symbol, channel, _DEPTHS[channel])
         args = [{"channel": channel, "instId": track.exchange_symbol} for track in tracks]
         return msgspec.json.encode({"id": request_id, "op": op, "args": args}).decode()
 
@@ -250,8 +258,7 @@ class OkxDialect(Dialect):
         """Read one frame; see ``Dialect.receive``."""
         if len(frame) <= 4 and frame in (b"pong", "pong", b"ping", "ping"):
             self.control()
-            if self._held:
-                self.outbox.append(self._request("subscribe", [self._held.popleft()]))
+            self._again.paced()
             return ()
         try:
             data = _DECODERS[self._kind].decode(frame)
@@ -264,6 +271,9 @@ class OkxDialect(Dialect):
             if envelope.event is not None:
                 self._event(envelope)
                 return ()
+            if envelope.table is not None:
+                self.ignore("frame of a former version")  # v3, until 2022
+                return ()
             if envelope.arg is None:
                 raise PayloadError("the frame has neither a channel nor an event")
             kind = _KINDS.get(envelope.arg.channel)
@@ -272,11 +282,7 @@ class OkxDialect(Dialect):
                 return ()
             self._kind = kind
             data = _DECODERS[kind].decode(frame)
-        symbol = data.arg.symbol
-        if self.accept_all and symbol.count("-") != 1:
-            self.ignore("instrument of another market")  # a swap, a future, an option
-            return ()
-        track = self.track_of(kind, symbol)
+        track = self.track_of(kind, data.arg.symbol)
         if track is None:
             return ()
         if not data.data:
@@ -312,26 +318,16 @@ class OkxDialect(Dialect):
         none."""
         text = f"OKX: {code}: {message[:256]}"
         asked = self._asked.pop(request_id or "", ())
-        waiting = _waiting(asked)
         if code in _TOO_FREQUENT:
-            self.notices.append(Complaint(ErrorCode.RATE_LIMITED, text))
-            self._held.extend(waiting)
+            self._again.too_fast(asked, text)
             return
         names = set(_INSTRUMENT.findall(message))
+        left = waiting(asked)
         # Without an id, or with one that was answered before, it may still be one of those that wait.
-        among = waiting or _waiting(self.tracks.values())
+        among = left or waiting(self.tracks.values())
         named = [track for track in among if track.exchange_symbol in names]
-        if not named and len(waiting) == 1:
-            named = list(waiting)
-        if named:
-            symbols = tuple(track.symbol for track in named)
-            refused = ErrorCode.UNKNOWN_SYMBOL if code == "60018" else ErrorCode.SUBSCRIBE_REJECTED
-            self.notices.append(Refused(symbols, refused, text))
-        elif not waiting:
-            self.notices.append(Complaint(ErrorCode.SUBSCRIBE_REJECTED, text))
-        rest = [track for track in waiting if track not in named]
-        again = [rest] if named and rest else [[track] for track in rest]
-        self.outbox.extend(self._request("subscribe", part) for part in again)
+        refused = ErrorCode.UNKNOWN_SYMBOL if code == "60018" else ErrorCode.SUBSCRIBE_REJECTED
+        self._again.refused(left, named, refused, text)
 
     def _tickers(self, frame: _Tickers, track: SymbolTrack, received_us: int) -> Sequence[Record]:
         records = []
@@ -356,12 +352,12 @@ class OkxDialect(Dialect):
                     data.low or None,
                     None,  # neither the day before nor a change is sent
                     None,
-                    _amount(data.volume),
-                    _amount(data.quote_volume),
+                    number_of(data.volume),
+                    number_of(data.quote_volume),
                     bid,
-                    None if bid is None else _amount(data.bid_quantity),
+                    None if bid is None else number_of(data.bid_quantity),
                     ask,
-                    None if ask is None else _amount(data.ask_quantity),
+                    None if ask is None else number_of(data.ask_quantity),
                     StreamType.REALTIME,
                 )
             )
@@ -397,7 +393,7 @@ class OkxDialect(Dialect):
         whole = frame.action == "snapshot" or channel in _WHOLE_BOOKS
         if not whole and frame.action is None:
             raise PayloadError("an order book of a channel with updates without an action - at `$.action`")
-        if not self._is_kept(track, channel, whole):
+        if not self._deepest.keeps(track, channel, _DEPTHS[channel], replaceable=self.accept_all and whole):
             self.ignore("book of another channel")
             return ()
         checked = any(data.checksum for data in frame.data)
@@ -443,20 +439,6 @@ class OkxDialect(Dialect):
         )
         return self.books.restate(track, record)
 
-    def _is_kept(self, track: SymbolTrack, channel: str, whole: bool) -> bool:
-        """Whether this channel is the one of which the symbol's book is kept: the subscribed one, or in a
-        replay the deepest that there is."""
-        kept = self._channels.get(track.exchange_symbol)
-        if kept == channel:
-            return True
-        if kept is not None and not (self.accept_all and whole and _DEPTHS[channel] > _DEPTHS[kept]):
-            return False
-        if kept is not None:
-            self.books.forget(track)
-        self._channels[track.exchange_symbol] = channel
-        self.books.depth, self.books.exact = _DEPTHS[channel], True
-        return True
-
     def checksum(self, book: Book) -> int:
         """CRC32, signed, over the best bids and asks in turn, as the frames wrote them."""
         bids, asks = book.bids.best(_CHECKSUM_LEVELS), book.asks.best(_CHECKSUM_LEVELS)
@@ -465,10 +447,6 @@ class OkxDialect(Dialect):
             parts.extend(_text(side[place]) for side in (bids, asks) if place < len(side))
         unsigned = zlib.crc32(":".join(parts).encode())
         return unsigned - 2**32 if unsigned >= 2**31 else unsigned
-
-
-def _waiting(tracks: Iterable[SymbolTrack]) -> tuple[SymbolTrack, ...]:
-    return tuple(track for track in tracks if track.active and not track.confirmed)
 
 
 def _sides(data: _BookData) -> tuple[list[Level], list[Level]]:
@@ -495,10 +473,6 @@ def _text(level: Level) -> str:
     return f"{level.price!r}:{level.quantity!r}"
 
 
-def _amount(number: float | str | None) -> float | None:
-    return None if isinstance(number, str) else number
-
-
 class Okx(ExchangeProfile):
     """OKX spot (Asia)."""
 
@@ -506,7 +480,7 @@ class Okx(ExchangeProfile):
     region = Region.ASIA
     request_types = frozenset(RequestType)
     url = "wss://ws.okx.com:8443/ws/v5/public"
-    allowed_hosts = frozenset({"ws.okx.com"})
+    allowed_hosts = frozenset({"ws.okx.com", "wsaws.okx.com", "wseea.okx.com", "wsus.okx.com", "wspap.okx.com"})
     # 480 requests an hour are 4 in 30 seconds, of which the heartbeats take one or two: in longer windows a
     # burst of requests could hold a heartbeat back for longer than OKX waits for it.
     limits = ConnectionLimits(

@@ -135,6 +135,28 @@ def test_trade(name: str, expected: Trade, wrapped: bool) -> None:
     assert session.receive(message, RECEIVED_US) == (expected,)
 
 
+@pytest.mark.parametrize(
+    ("request_type", "name", "symbol", "exchange_ts_ms"),
+    [
+        (RequestType.TICKER, "ticker", "BTC-USDT", 1793604700017),
+        (RequestType.TRADE, "trade", "ETH-BTC", 1793604701222),
+        (RequestType.TRADE, "trade.aggregate", "1INCH-USDT", 1793604702000),
+        (RequestType.ORDERBOOK, "orderbook", "BTC-USDT", 1793604703100),
+    ],
+)
+def test_microseconds_give_the_same_record(
+    request_type: RequestType, name: str, symbol: str, exchange_ts_ms: int
+) -> None:
+    message = json.loads(frame("binance", name))
+    (usual,) = session_for(request_type, symbol).receive(json.dumps(message), RECEIVED_US)
+    assert usual.exchange_ts_ms == exchange_ts_ms
+    for key in ("E", "T"):
+        if key in message["data"]:
+            message["data"][key] = message["data"][key] * 1000 + 999
+    (record,) = session_for(request_type, symbol).receive(json.dumps(message), RECEIVED_US)
+    assert record == usual
+
+
 def test_orderbook() -> None:
     session = session_for(RequestType.ORDERBOOK, "BTC-USDT")
     assert session.receive(frame("binance", "orderbook"), RECEIVED_US) == (
@@ -174,6 +196,16 @@ def test_a_gap_in_the_update_ids_is_told_once_and_the_changes_go_on() -> None:
     assert "follows 8 came after 6" in gap.message
 
 
+def test_where_an_update_names_the_one_before_that_is_the_chain() -> None:
+    session = session_for(RequestType.ORDERBOOK, "BTC-USDT")
+    for first_id, last_id, previous_id in [(10, 15, 8), (21, 22, 15), (30, 31, 22)]:
+        message = json.loads(depth(first_id, last_id))
+        message["data"]["pu"] = previous_id
+        (record,) = session.receive(json.dumps(message), 1)
+        assert (record.first_update_id, record.last_update_id) == (first_id, last_id)
+    assert [notice for notice in session.take_notices() if isinstance(notice, SymbolBroken)] == []
+
+
 def test_an_unsubscription_starts_a_new_chain() -> None:
     session = session_for(RequestType.ORDERBOOK, "BTC-USDT")
     session.receive(depth(1, 5), 1)
@@ -203,6 +235,10 @@ def test_update_ids_that_run_backwards_are_unparsed() -> None:
         ("ETHTUSD", "ETH-TUSD"),
         ("TUSDUSDT", "TUSD-USDT"),
         ("RUNEEUR", "RUNE-EUR"),
+        ("BTCEURI", "BTC-EURI"),
+        ("BTCU", "BTC-U"),
+        ("XRPRLUSD", "XRP-RLUSD"),
+        ("USDTCZK", "USDT-CZK"),
         ("USDTTRY", "USDT-TRY"),
         ("A" * 20 + "BTC", "A" * 20 + "-BTC"),
         ("BTC-NEWQUOTE", "BTC-NEWQUOTE"),
@@ -308,9 +344,11 @@ def test_an_error_without_our_id_is_a_complaint() -> None:
     session = session_for(RequestType.TICKER, "BTC-USDT")
     session.receive('{"code":3,"msg":"Invalid JSON","id":null}', 1)
     session.receive('{"error":{"code":-1003,"msg":"Too many requests"}}', 1)
+    session.receive('{"code":2,"msg":"Invalid request: too many parameters","id":"theirs"}', 1)
     assert [notice.code for notice in session.take_notices()] == [
         ErrorCode.SUBSCRIBE_REJECTED,
         ErrorCode.RATE_LIMITED,
+        ErrorCode.SUBSCRIBE_REJECTED,
     ]
     assert session.active_symbols == ["BTC-USDT"]
 
@@ -326,6 +364,39 @@ def test_controls_and_events_without_records() -> None:
 
 
 @pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ('{"stream":"!ticker@arr","data":[{"e":"24hrTicker","s":"BTCUSDT","c":"1"}]}', "events of all markets"),
+        ('[{"e":"24hrMiniTicker","s":"BTCUSDT","c":"1"}]', "events of all markets"),
+        ('{"u":4,"s":"BTCUSDT","b":"1.5","B":"2","a":"1.6","A":"3"}', "bookTicker"),
+        ('{"e":"bookTicker","u":4,"s":"BTCUSDT","b":"1.5","B":"2","a":"1.6","A":"3"}', "bookTicker"),
+        ('{"stream":"btcusdt@depth20@100ms","data":{"lastUpdateId":1,"bids":[],"asks":[]}}', "partial book"),
+        ('{"lastUpdateId":160,"bids":[["0.0024","10"]],"asks":[["0.0026","100"]]}', "partial book"),
+        ('{"stream":"btcusdt@kline_1d@+08:00","data":{"e":"kline","s":"BTCUSDT"}}', "kline"),
+        ('{"e":"1hTicker","E":1793604700017,"s":"BTCUSDT","c":"1"}', "event without records"),
+        ('{"stream":"btcusdt@miniTicker","data":{"e":"24hrMiniTicker","c":"1"}}', "event without records"),
+        ('{"e":"markPriceUpdate","E":1793604700017,"s":"BTCUSDT","p":"1"}', "event without records"),
+    ],
+)
+def test_what_the_gateway_does_not_ask_for_is_ignored_with_a_reason(message: str, reason: str) -> None:
+    session = StreamSession(Binance(), RequestType.TICKER, 7, now_s=0.0, accept_all=True)
+    assert session.receive(message, 1) == ()
+    assert session.ignored == {reason: 1}
+    assert session.parse_failed == 0
+
+
+def test_a_replay_keeps_one_of_two_streams_of_a_book() -> None:
+    session = StreamSession(Binance(), RequestType.TICKER, 7, now_s=0.0, accept_all=True)
+    fast, slow = b"btcusdt@depth@100ms", b"btcusdt@depth"
+    records = []
+    for stream, first_id, last_id in [(fast, 1, 5), (fast, 6, 9), (slow, 1, 9), (fast, 10, 10), (slow, 10, 10)]:
+        records += session.receive(depth(first_id, last_id).replace(fast, stream), 1)
+    assert [record.last_update_id for record in records if isinstance(record, OrderBook)] == [5, 9, 10]
+    assert session.ignored == {"book of another stream": 2}
+    assert session.take_notices() == []
+
+
+@pytest.mark.parametrize(
     ("change", "reason"),
     [
         ((b'"p":"0.03511000"', b'"p":"-0.03511000"'), "data.p"),
@@ -337,7 +408,9 @@ def test_controls_and_events_without_records() -> None:
         ((b'"p":"0.03511000"', b'"p":""'), "data.p"),
         ((b'"p":"0.03511000"', b'"p":null'), "data.p"),
         ((b'"q":"1.48200000",', b""), "missing required field `q`"),
-        ((b'"T":1793604701222', b'"T":1793604701222000'), "data.T"),
+        ((b'"T":1793604701222', b'"T":1793604701'), "data.T"),
+        ((b'"T":1793604701222', b'"T":17936047012220'), "neither milliseconds nor microseconds"),
+        ((b'"T":1793604701222', b'"T":1793604701222000000'), "data.T"),
         ((b'"e":"trade",', b""), ""),
         ((b'{"stream"', b'[{"stream"'), ""),
     ],

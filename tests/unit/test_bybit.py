@@ -234,7 +234,57 @@ def test_other_frames() -> None:
     )
     assert session.receive(option, 0) == ()
     assert (session.controls, session.parse_failed) == (2, 0)
-    assert session.ignored == {"topic without records": 1, "symbol of no known pair": 1}
+    assert session.ignored == {"topic without records": 1, "symbol of another market": 1}
+
+
+@pytest.mark.parametrize(
+    ("message", "controls", "reason"),
+    [
+        # Answers and heartbeats, of the options' stream and of former versions too.
+        (
+            '{"success":true,"ret_msg":"","conn_id":"a","request":{"op":"subscribe","args":["trade.BTCUSD"]}}',
+            1,
+            None,
+        ),
+        ('{"success":true,"conn_id":"a","data":{"failTopics":[]},"type":"COMMAND_RESP"}', 1, None),
+        ('{"op":"pong","args":["1672916271846"],"conn_id":"a"}', 1, None),
+        ('{"pong":1661741630642}', 1, None),
+        ('{"topic":"kline.1.BTCUSDT","type":"snapshot","data":[]}', 0, "topic without records"),
+        ('{"topic":"orderbook.full.BTCUSDT","type":"delta","data":{"u":2}}', 0, "topic without records"),
+        ('{"topic":"orderbook.rpi.BTCUSDT","type":"delta","data":{"u":2}}', 0, "topic without records"),
+        ('{"topic":"trade","params":{"symbol":"BTCUSDT"},"data":[{"v":"1"}]}', 0, "topic without records"),
+        ('{"topic":"orderBookL2_25.BTCUSDT","type":"delta","data":{}}', 0, "topic without records"),
+        (
+            '{"topic":"tickers.BTCUSDT","type":"delta","data":{"t":1,"s":"BTCUSDT","c":"1"}}',
+            0,
+            "frame of a former version",
+        ),
+        (
+            '{"topic":"orderbook.40.BTCUSDT","data":{"t":1,"s":"BTCUSDT","b":[],"a":[]}}',
+            0,
+            "frame of a former version",
+        ),
+        (
+            '{"topic":"tickers.BTCUSDT","type":"delta","ts":1673853746003,"data":{"symbol":"BTCUSDT","fundingRate":"0.01"}}',
+            0,
+            "ticker without a price",
+        ),
+    ],
+)
+def test_what_brings_no_record(message: str, controls: int, reason: str | None) -> None:
+    session = replay()
+    assert not session.receive(message, 0)
+    assert (session.controls, session.parse_failed) == (controls, 0)
+    assert session.ignored == ({} if reason is None else {reason: 1})
+
+
+def test_the_first_level_again_without_a_change_is_whole() -> None:
+    session = replay()
+    for _ in range(2):
+        (record,) = session.receive(frame("bybit", "orderbook.one"), 0)
+        assert isinstance(record, OrderBook)
+        assert (record.kind, record.valid) == (BookKind.SNAPSHOT, True)
+    assert session.take_notices() == []
 
 
 @pytest.mark.parametrize(
@@ -245,6 +295,7 @@ def test_other_frames() -> None:
         (b'{"topic":"tickers.BTCUSDT","data":{"symbol":"BTCUSDT","lastPrice":"-1"}}', "$.data.lastPrice"),
         (b'{"topic":"publicTrade.BTCUSDT","data":[{"p":"1","v":"0","s":"BTCUSDT"}]}', "$.data[0].v"),
         (b'{"topic":"orderbook.50.BTCUSDT","type":"news","data":{}}', "$.type"),
+        (b'{"topic":"orderbook.50.BTCUSDT","type":"delta","data":{"s":"BTCUSDT","b":[],"a":[]}}', "`u`"),
         (b'{"topic":"publicTrade.BTCUSDT","data":[{"p":"1","v":"1","s":"BTCUSDT","T":9}]}', "$.data[0].T"),
     ],
 )
@@ -316,6 +367,15 @@ def test_too_many_requests_refuse_nobody_and_are_made_again_later() -> None:
     session.receive(frame("bybit", "pong"), 1)
     assert json.loads(session.take_outbox()[0])["args"] == ["tickers.BTCUSDT"]
     assert session.active_symbols == ["BTC-USDT"]
+
+
+def test_what_was_given_up_meanwhile_is_not_asked_for_again() -> None:
+    session = session_for(RequestType.TICKER, "BTC-USDT", "ETH-USDT")
+    session.receive(refusal("1", "Too many visits. Exceeded the API Rate Limit."), 0)
+    session.unsubscribe(["BTC-USDT"], 1.0)
+    session.take_outbox()
+    session.receive(frame("bybit", "pong"), 2)
+    assert [json.loads(text)["args"] for text in session.take_outbox()] == [["tickers.ETHUSDT"]]
 
 
 @pytest.mark.parametrize(

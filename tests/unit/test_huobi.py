@@ -298,8 +298,65 @@ def test_other_frames() -> None:
     assert session.ignored == {
         "topic without records": 2,
         "answer that nobody waits for": 1,
-        "symbol of no known pair": 1,
+        "symbol of another market": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("message", "controls", "reason"),
+    [
+        ('{"op":"ping","ts":"1492420473027"}', 1, None),
+        ('{"action":"ping","data":{"ts":1492420473027}}', 1, None),
+        ('{"status":"error","ts":1494326028889,"err-code":"bad-request","err-msg":"invalid topic"}', 1, None),
+        ('{"action":"sub","code":200,"ch":null,"data":{}}', 0, "frame of another interface"),
+        (
+            '{"id":"id1","status":"ok","rep":"market.btcusdt.trade.detail",'
+            '"data":[{"id":10005030534813602133972711715,"price":1.5,"amount":2,"direction":"buy"}]}',
+            0,
+            "answer that nobody waits for",
+        ),
+        (
+            '{"id":"id2","status":"ok","rep":"market.btcusdt.kline.1min","data":[]}',
+            0,
+            "answer that nobody waits for",
+        ),
+        (
+            '{"ch":"market.btcusdt.kline.1min","ts":1489474082831,"tick":{"id":1,"close":1}}',
+            0,
+            "topic without records",
+        ),
+        (
+            '{"ch":"market.btcusdt.depth.step5","ts":1489474082831,"tick":{"bids":[],"asks":[]}}',
+            0,
+            "topic without records",
+        ),
+        ('{"ch":"market.BTC-USDT.depth.step0","tick":{"bids":[],"asks":[]}}', 0, "symbol of another market"),
+        ('{"ch":"market.BTC_CQ.trade.detail","tick":{"data":[]}}', 0, "symbol of another market"),
+    ],
+)
+@pytest.mark.parametrize("compressed", [True, False])
+def test_what_brings_no_record(message: str, controls: int, reason: str | None, compressed: bool) -> None:
+    session = replay()
+    data = message.encode()
+    assert session.receive(gzip.compress(data) if compressed else data, 0) == ()
+    assert (session.controls, session.parse_failed) == (controls, 0)
+    assert session.ignored == ({} if reason is None else {reason: 1})
+
+
+@pytest.mark.parametrize("levels", [5, 10, 20, 150, 400])
+def test_changes_of_every_depth_follow_one_another(levels: int) -> None:
+    session = replay()
+    ids = ((3, 1), (7, 3), (8, 7))
+    topic = f"market.btcusdt.mbp.{levels}"
+    for seq, previous in ids:
+        # One side alone, as the shallow books have it, and prices below a ten-thousandth.
+        tick = {"seqNum": seq, "prevSeqNum": previous, "asks": [[9.486e-11, 5.4329174972728e12]]}
+        (record,) = session.receive(json.dumps({"ch": topic, "ts": 1489474082831, "tick": tick}), 0)
+        assert isinstance(record, OrderBook)
+        assert (record.kind, record.bids, record.last_update_id) == (BookKind.DELTA, [], seq)
+        assert record.asks == [Level(9.486e-11, 5432917497272.8)]
+    assert session.take_notices() == []
+    assert session.parse_failed == 0
 
 
 def test_pings_are_answered_at_once() -> None:

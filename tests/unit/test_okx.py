@@ -289,7 +289,97 @@ def test_other_frames() -> None:
     for name in ("subscribed", "notice", "pong", "candle", "orderbook.swap"):
         assert session.receive(frame("okx", name), 0) == ()
     assert (session.controls, session.parse_failed) == (3, 0)
-    assert session.ignored == {"channel without records": 1, "instrument of another market": 1}
+    assert session.ignored == {"channel without records": 1, "symbol of another market": 1}
+
+
+@pytest.mark.parametrize(
+    ("message", "controls", "reason"),
+    [
+        ('{"event":"unsubscribe","arg":{"channel":"books","instId":"BTC-USDT"},"connId":"a4d3ae55"}', 1, None),
+        ('{"event":"channel-conn-count","channel":"orders","connCount":"2","connId":"a4d3ae55"}', 1, None),
+        ('{"event":"login","code":"0","msg":"","connId":"a4d3ae55"}', 1, None),
+        ('{"event":"error","code":"60012","msg":"Invalid request","connId":"a4d3ae55"}', 1, None),
+        ('{"event":"subscribe","arg":{"channel":"instruments","instType":"SPOT"},"connId":"a"}', 1, None),
+        (
+            '{"arg":{"channel":"instruments","instType":"SPOT"},"data":[{"instId":"BTC-USDT"}]}',
+            0,
+            "channel without records",
+        ),
+        (
+            '{"arg":{"channel":"funding-rate","instId":"BTC-USDT-SWAP"},"data":[{"fundingRate":"0.0001"}]}',
+            0,
+            "channel without records",
+        ),
+        (
+            '{"arg":{"channel":"index-tickers","instId":"BTC-USDT"},"data":[{"idxPx":"1"}]}',
+            0,
+            "channel without records",
+        ),
+        (
+            '{"arg":{"channel":"books-elp","instId":"BTC-USDT"},"action":"update","data":[{}]}',
+            0,
+            "channel without records",
+        ),
+        (
+            '{"arg":{"channel":"tickers","instId":"BTC-USDT"},"data":[{"last":"","ts":"1597026383085"}]}',
+            0,
+            "ticker without a price",
+        ),
+        ('{"arg":{"channel":"trades","instId":"BTC-USDT"},"data":[]}', 0, "frame without data"),
+        (
+            '{"table":"spot/trade","data":[{"instrument_id":"BTC-USDT","price":"1"}]}',
+            0,
+            "frame of a former version",
+        ),
+    ],
+)
+def test_what_brings_no_record(message: str, controls: int, reason: str | None) -> None:
+    session = replay()
+    assert not session.receive(message, 0)
+    assert (session.controls, session.parse_failed) == (controls, 0)
+    assert session.ignored == ({} if reason is None else {reason: 1})
+
+
+@pytest.mark.parametrize("channel", ["books", "books-l2-tbt", "books50-l2-tbt"])
+def test_updates_without_ids_are_checked_by_their_checksum(channel: str) -> None:
+    """As frames were before OKX numbered them (2021, 2022)."""
+    session = replay()
+    for name, valid in (("orderbook.checked", True), ("orderbook.checked.delta", True)):
+        text = json.loads(frame("okx", name))
+        text["arg"]["channel"] = channel
+        for data in text["data"]:
+            data.pop("seqId", None)
+            data.pop("prevSeqId", None)
+        (record,) = session.receive(json.dumps(text), 0)
+        assert isinstance(record, OrderBook)
+        assert (record.valid, record.last_update_id) == (valid, None)
+        assert record.checksum
+    assert session.take_notices() == []
+
+
+def test_the_best_level_alone() -> None:
+    message = (
+        '{"arg":{"channel":"bbo-tbt","instId":"BTC-USDT"},"data":[{"asks":[["111.06","55154","0","2"]],'
+        '"bids":[],"ts":"1670324386802","seqId":363996337}]}'
+    )
+    (record,) = replay().receive(message, RECEIVED_US)
+    assert record == OrderBook(
+        exchange="okx",
+        region="asia",
+        symbol="BTC-USDT",
+        exchange_symbol="BTC-USDT",
+        exchange_ts_ms=1670324386802,
+        received_ts_us=RECEIVED_US,
+        session_id=7,
+        sequence=1,
+        kind=BookKind.SNAPSHOT,
+        bids=[],
+        asks=[Level(111.06, 55154.0)],
+        first_update_id=None,
+        last_update_id=363996337,
+        checksum=None,
+        valid=True,
+    )
 
 
 @pytest.mark.parametrize(

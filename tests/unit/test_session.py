@@ -8,8 +8,9 @@ import pytest
 from core.errors import ErrorCode
 from core.exchanges.base import Confirmed, Outgoing, Refused, SymbolTrack, Unparsed
 from core.exchanges.binance import Binance, BinanceDialect
+from core.exchanges.table import PROFILES
 from core.exchanges.upbit import Upbit
-from core.identity import RequestType, Symbol
+from core.identity import Exchange, RequestType, Symbol
 from core.liveness import LivenessSettings
 from core.records import Record
 from core.session import Stale, StreamSession
@@ -145,11 +146,28 @@ def test_other_request_types_are_ignored_live_and_counted_apart_in_a_replay() ->
     assert not replay.pending
 
 
-def test_a_replay_counts_symbols_that_cannot_be_read_as_unparsed() -> None:
-    replay = upbit(accept_all=True)
-    assert replay.receive(b'{"type":"ticker","code":"NOT A PAIR","trade_price":1}', 1) == ()
-    assert replay.parse_failed == 1
-    assert "NOT A PAIR" in replay.take_notices()[0].reason
+@pytest.mark.parametrize(
+    ("exchange", "frame"),
+    [
+        (Exchange.UPBIT, '{"type":"ticker","code":"NOT A PAIR","trade_price":1}'),
+        (Exchange.BINANCE, '{"e":"trade","s":"BTCUSD_PERP","p":"1","q":"1"}'),
+        (Exchange.BINANCE, '{"stream":"x@trade","data":{"e":"trade","s":"币安人生USDT","p":"1","q":"1"}}'),
+        (Exchange.BYBIT, '{"topic":"tickers.BTC-6JAN23-17500-C","data":{"symbol":"x","lastPrice":"1"}}'),
+        (Exchange.BYBIT, '{"topic":"tickers.BTC-27DEC24","data":{"symbol":"x","lastPrice":"1"}}'),
+        (Exchange.BYBIT, '{"topic":"publicTrade.BTCPERP","data":[{"p":"1","v":"1","s":"BTCPERP"}]}'),
+        (Exchange.OKX, '{"arg":{"channel":"tickers","instId":"BTC-USDT-SWAP"},"data":[{"last":"1"}]}'),
+        (Exchange.OKX, '{"arg":{"channel":"trades","instId":"BTC"},"data":[{"px":"1","sz":"1"}]}'),
+        (Exchange.HUOBI, '{"ch":"market.btcnope.detail","tick":{"close":1}}'),
+        (Exchange.HUOBI, '{"ch":"market.BTC-USDT.trade.detail","tick":{"data":[{"price":1,"amount":1}]}}'),
+    ],
+)
+def test_a_replay_ignores_symbols_that_are_no_pair_of_the_exchange(exchange: Exchange, frame: str) -> None:
+    replay = StreamSession(PROFILES[exchange], RequestType.TICKER, 1, now_s=0.0, accept_all=True)
+    for seen in (1, 2):
+        assert replay.receive(frame, 1) == ()
+        assert replay.ignored == {"symbol of another market": seen}
+    assert list(replay.tracks) == []
+    assert not replay.pending
 
 
 # -- refusal by silence --------------------------------------------------------------------------------

@@ -115,5 +115,7 @@ class Book:
 
     def apply(self, bids: Sequence[Level], asks: Sequence[Level]) -> None:
         """Take over changed levels; quantity 0 removes one."""
-        self.bids.apply(bids)
-        self.asks.apply(asks)
+        if bids:
+            self.bids.apply(bids)
+        if asks:
+            self.asks.apply(asks)

@@ -6,7 +6,7 @@ under updates of ten changed levels a side; frames of HTX are gzip.
 
 import gzip
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
@@ -18,12 +18,9 @@ from tests.frames import frame as example
 _CHANGED: Final = 10
 _TIME_MS: Final = NOW_US // 1000
 _PAIRS: Final = {
-    "BTCUSDT": "BTC-USDT",
-    "ETHBTC": "ETH-BTC",
+    "BTCUSDT": "BTC-USDT", "BTC-USDT": "BTC-USDT", "btcusdt": "BTC-USDT", "ETHBTC": "ETH-BTC",
     "1INCHUSDT": "1INCH-USDT",
-    "BTC-USDT": "BTC-USDT",
-    "btcusdt": "BTC-USDT",
-}
+}  # fmt: skip
 
 
 def _book(depth: int) -> MovingBook:
@@ -40,56 +37,40 @@ def _updates(
     return frames
 
 
-def _delta(
-    exchange: str,
-    symbol: str,
-    time_ms: int,
-    bids: Sequence[Any],
-    asks: Sequence[Any],
-    first_id: int | None,
-    last_id: int,
-) -> list[Record]:
-    return [
-        OrderBook(
-            exchange, "asia", _PAIRS[symbol], symbol, time_ms, NOW_US, 1, 1, BookKind.DELTA,
-            levels(bids), levels(asks), first_id, last_id,
-        )
-    ]  # fmt: skip
-
-
-# -- Binance ---------------------------------------------------------------------------------------------
+def _delta(exchange: str, symbol: str, time_ms: int, sides: Any, *ids: Any) -> list[Record]:
+    bids, asks = sides
+    return [OrderBook(
+        exchange, "asia", _PAIRS[symbol], symbol, time_ms, NOW_US, 1, 1, BookKind.DELTA,
+        levels(bids), levels(asks), *ids,
+    )]  # fmt: skip
 
 
 def _binance_ticker(frame: bytes) -> list[Record]:
     data = orjson.loads(frame)["data"]
     symbol = data["s"]
-    return [
-        Ticker(
-            "binance", "asia", _PAIRS[symbol], symbol, data["E"], NOW_US, 1, 1, float(data["c"]),
-            float(data["o"]), float(data["h"]), float(data["l"]), float(data["x"]), float(data["P"]) / 100,
-            float(data["v"]), float(data["q"]), float(data["b"]), float(data["B"]), float(data["a"]),
-            float(data["A"]), StreamType.REALTIME,
-        )
-    ]  # fmt: skip
+    return [Ticker(
+        "binance", "asia", _PAIRS[symbol], symbol, data["E"], NOW_US, 1, 1, float(data["c"]),
+        float(data["o"]), float(data["h"]), float(data["l"]), float(data["x"]), float(data["P"]) / 100,
+        float(data["v"]), float(data["q"]), float(data["b"]), float(data["B"]), float(data["a"]),
+        float(data["A"]), StreamType.REALTIME,
+    )]  # fmt: skip
 
 
 def _binance_trade(id_key: str) -> Callable[[bytes], list[Record]]:
     def plain(frame: bytes) -> list[Record]:
         data = orjson.loads(frame)["data"]
         symbol = data["s"]
-        return [
-            Trade(
-                "binance", "asia", _PAIRS[symbol], symbol, data["T"], NOW_US, 1, 1, float(data["p"]),
-                float(data["q"]), Side.SELL if data["m"] else Side.BUY, str(data[id_key]),
-            )
-        ]  # fmt: skip
+        return [Trade(
+            "binance", "asia", _PAIRS[symbol], symbol, data["T"], NOW_US, 1, 1, float(data["p"]),
+            float(data["q"]), Side.SELL if data["m"] else Side.BUY, str(data[id_key]),
+        )]  # fmt: skip
 
     return plain
 
 
 def _binance_book(frame: bytes) -> list[Record]:
     data = orjson.loads(frame)["data"]
-    return _delta("binance", data["s"], data["E"], data["b"], data["a"], data["U"], data["u"])
+    return _delta("binance", data["s"], data["E"], (data["b"], data["a"]), data["U"], data["u"])
 
 
 def _binance_update(bids: list[Quote], asks: list[Quote], number: int) -> bytes:
@@ -102,37 +83,29 @@ def _binance_rest() -> bytes:
     return orjson.dumps({"lastUpdateId": 19, "bids": bids, "asks": asks})
 
 
-# -- Bybit -----------------------------------------------------------------------------------------------
-
-
 def _bybit_ticker(frame: bytes) -> list[Record]:
     message = orjson.loads(frame)
     data = message["data"]
     symbol, day_ago = data["symbol"], float(data["prevPrice24h"])
-    return [
-        Ticker(
-            "bybit", "asia", _PAIRS[symbol], symbol, message["ts"], NOW_US, 1, 1, float(data["lastPrice"]),
-            day_ago, float(data["highPrice24h"]), float(data["lowPrice24h"]), day_ago,
-            float(data["price24hPcnt"]), float(data["volume24h"]), float(data["turnover24h"]),
-            None, None, None, None, StreamType.SNAPSHOT,
-        )
-    ]  # fmt: skip
+    return [Ticker(
+        "bybit", "asia", _PAIRS[symbol], symbol, message["ts"], NOW_US, 1, 1, float(data["lastPrice"]),
+        day_ago, float(data["highPrice24h"]), float(data["lowPrice24h"]), day_ago,
+        float(data["price24hPcnt"]), float(data["volume24h"]), float(data["turnover24h"]),
+        None, None, None, None, StreamType.SNAPSHOT,
+    )]  # fmt: skip
 
 
 def _bybit_trades(frame: bytes) -> list[Record]:
-    return [
-        Trade(
-            "bybit", "asia", _PAIRS[trade["s"]], trade["s"], trade["T"], NOW_US, 1, 1, float(trade["p"]),
-            float(trade["v"]), SIDES[trade["S"]], trade["i"],
-        )
-        for trade in orjson.loads(frame)["data"]
-    ]  # fmt: skip
+    return [Trade(
+        "bybit", "asia", _PAIRS[trade["s"]], trade["s"], trade["T"], NOW_US, 1, 1, float(trade["p"]),
+        float(trade["v"]), SIDES[trade["S"]], trade["i"],
+    ) for trade in orjson.loads(frame)["data"]]  # fmt: skip
 
 
 def _bybit_book(frame: bytes) -> list[Record]:
     message = orjson.loads(frame)
     data = message["data"]
-    return _delta("bybit", data["s"], message["ts"], data["b"], data["a"], None, data["u"])
+    return _delta("bybit", data["s"], message["ts"], (data["b"], data["a"]), None, data["u"])
 
 
 def _bybit_frame(bids: list[Quote], asks: list[Quote], number: int, kind: str = "delta") -> bytes:
@@ -141,41 +114,32 @@ def _bybit_frame(bids: list[Quote], asks: list[Quote], number: int, kind: str = 
     return orjson.dumps(message)
 
 
-# -- OKX -------------------------------------------------------------------------------------------------
-
-
 def _okx_tickers(frame: bytes) -> list[Record]:
     message = orjson.loads(frame)
     symbol = message["arg"]["instId"]
-    return [
-        Ticker(
-            "okx", "asia", _PAIRS[symbol], symbol, int(data["ts"]), NOW_US, 1, 1, float(data["last"]),
-            float(data["open24h"]), float(data["high24h"]), float(data["low24h"]), None, None,
-            float(data["vol24h"]), float(data["volCcy24h"]), float(data["bidPx"]), float(data["bidSz"]),
-            float(data["askPx"]), float(data["askSz"]), StreamType.REALTIME,
-        )
-        for data in message["data"]
-    ]  # fmt: skip
+    return [Ticker(
+        "okx", "asia", _PAIRS[symbol], symbol, int(data["ts"]), NOW_US, 1, 1, float(data["last"]),
+        float(data["open24h"]), float(data["high24h"]), float(data["low24h"]), None, None,
+        float(data["vol24h"]), float(data["volCcy24h"]), float(data["bidPx"]), float(data["bidSz"]),
+        float(data["askPx"]), float(data["askSz"]), StreamType.REALTIME,
+    ) for data in message["data"]]  # fmt: skip
 
 
 def _okx_trades(frame: bytes) -> list[Record]:
     message = orjson.loads(frame)
     symbol = message["arg"]["instId"]
     pair = _PAIRS[symbol]
-    return [
-        Trade(
-            "okx", "asia", pair, symbol, int(trade["ts"]), NOW_US, 1, 1, float(trade["px"]),
-            float(trade["sz"]), SIDES[trade["side"]], trade["tradeId"],
-        )
-        for trade in message["data"]
-    ]  # fmt: skip
+    return [Trade(
+        "okx", "asia", pair, symbol, int(trade["ts"]), NOW_US, 1, 1, float(trade["px"]),
+        float(trade["sz"]), SIDES[trade["side"]], trade["tradeId"],
+    ) for trade in message["data"]]  # fmt: skip
 
 
 def _okx_book(frame: bytes) -> list[Record]:
     message = orjson.loads(frame)
     (data,) = message["data"]
-    symbol, time_ms = message["arg"]["instId"], int(data["ts"])
-    return _delta("okx", symbol, time_ms, data["bids"], data["asks"], None, data["seqId"])
+    sides = data["bids"], data["asks"]
+    return _delta("okx", message["arg"]["instId"], int(data["ts"]), sides, None, data["seqId"])
 
 
 def _okx_frame(bids: list[Quote], asks: list[Quote], number: int, action: str = "update") -> bytes:
@@ -190,9 +154,6 @@ def _okx_frame(bids: list[Quote], asks: list[Quote], number: int, action: str = 
     return orjson.dumps({"arg": arg, "action": action, "data": [sides | ids]})
 
 
-# -- HTX -------------------------------------------------------------------------------------------------
-
-
 def _huobi(frame: bytes) -> Any:
     return orjson.loads(zlib.decompress(frame, 31))
 
@@ -200,26 +161,21 @@ def _huobi(frame: bytes) -> Any:
 def _huobi_ticker(frame: bytes) -> list[Record]:
     message = _huobi(frame)
     symbol, tick = message["ch"].split(".")[1], message["tick"]
-    return [
-        Ticker(
-            "huobi", "asia", _PAIRS[symbol], symbol, message["ts"], NOW_US, 1, 1, tick["lastPrice"],
-            tick["open"], tick["high"], tick["low"], None, None, tick["amount"], tick["vol"], tick["bid"],
-            tick["bidSize"], tick["ask"], tick["askSize"], StreamType.REALTIME,
-        )
-    ]  # fmt: skip
+    return [Ticker(
+        "huobi", "asia", _PAIRS[symbol], symbol, message["ts"], NOW_US, 1, 1, tick["lastPrice"],
+        tick["open"], tick["high"], tick["low"], None, None, tick["amount"], tick["vol"], tick["bid"],
+        tick["bidSize"], tick["ask"], tick["askSize"], StreamType.REALTIME,
+    )]  # fmt: skip
 
 
 def _huobi_trades(frame: bytes) -> list[Record]:
     message = _huobi(frame)
     symbol = message["ch"].split(".")[1]
     pair = _PAIRS[symbol]
-    return [
-        Trade(
-            "huobi", "asia", pair, symbol, trade["ts"], NOW_US, 1, 1, trade["price"], trade["amount"],
-            SIDES[trade["direction"]], str(trade["tradeId"]),
-        )
-        for trade in message["tick"]["data"]
-    ]  # fmt: skip
+    return [Trade(
+        "huobi", "asia", pair, symbol, trade["ts"], NOW_US, 1, 1, trade["price"], trade["amount"],
+        SIDES[trade["direction"]], str(trade["tradeId"]),
+    ) for trade in message["tick"]["data"]]  # fmt: skip
 
 
 def _huobi_book(kind: BookKind, id_key: str) -> Callable[[bytes], list[Record]]:
@@ -227,12 +183,10 @@ def _huobi_book(kind: BookKind, id_key: str) -> Callable[[bytes], list[Record]]:
         message = _huobi(frame)
         symbol, tick = message["ch"].split(".")[1], message["tick"]
         bids, asks = levels(tick["bids"]), levels(tick["asks"])
-        return [
-            OrderBook(
-                "huobi", "asia", _PAIRS[symbol], symbol, message["ts"], NOW_US, 1, 1, kind, bids, asks,
-                None, tick[id_key],
-            )
-        ]  # fmt: skip
+        return [OrderBook(
+            "huobi", "asia", _PAIRS[symbol], symbol, message["ts"], NOW_US, 1, 1, kind, bids, asks,
+            None, tick[id_key],
+        )]  # fmt: skip
 
     return plain
 

@@ -34,7 +34,7 @@ _UNREAD: Final = {
 
 def unread(case: Case) -> str | None:
     """What cryptofeed reads instead; None where it reads the case's frames."""
-    return _UNREAD.get(case.exchange) or _UNREAD.get(f"{case.exchange} {case.name}")
+    return _UNREAD.get(case.exchange) or _UNREAD.get(str(case))
 
 
 class Cryptofeed:
@@ -53,10 +53,9 @@ class Cryptofeed:
         It is read once, and what cryptofeed called back has to agree with the session.
         """
         profile = PROFILES[Exchange(case.exchange)]
-        name = f"{case.exchange} {case.name}"
         told = self._ask(
             {
-                "name": name,
+                "name": str(case),
                 "exchange": case.exchange,
                 "kind": case.kind,
                 "symbol": case.symbol,
@@ -67,8 +66,8 @@ class Cryptofeed:
             }
         )
         if told != [len(records), *_last(session, records[-1])]:
-            raise SystemExit(f"{name}: cryptofeed called back {told}")
-        return lambda: float(self._ask(name))
+            raise SystemExit(f"{case}: cryptofeed called back {told}")
+        return lambda: float(self._ask(str(case)))
 
     def close(self) -> None:
         """End the process."""

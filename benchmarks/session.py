@@ -26,21 +26,15 @@ from core.identity import Exchange, RequestType
 from core.records import OrderBook, Record
 from core.session import StreamSession
 
-_CASES = (*korean_frames.CASES, *asia_frames.CASES, *western_frames.CASES)
+CASES = (*korean_frames.CASES, *asia_frames.CASES, *western_frames.CASES)
 
 
 def session_for(case: Case, *, exact: bool = False) -> StreamSession:
     """A session that has subscribed to the case's symbol and has had what comes first."""
     profile = PROFILES[Exchange(case.exchange)]
-    whole_topic = "market.btcusdt.depth.step0" if case.name == "orderbook.whole" else None
-    session = StreamSession(
-        profile,
-        RequestType(case.kind),
-        1,
-        now_s=0.0,
-        exact=exact,
-        socket_params=whole_topic and {"sub": whole_topic},
-    )
+    params = {"sub": "market.btcusdt.depth.step0"} if case.name == "orderbook.whole" else None
+    kind = RequestType(case.kind)
+    session = StreamSession(profile, kind, 1, now_s=0.0, exact=exact, socket_params=params)
     symbol = profile.parse_symbol(case.symbol)
     session.subscribe([symbol], 0.0)
     for frame in case.before:
@@ -59,18 +53,16 @@ def _facts(record: Record) -> dict[str, Any]:
     return facts
 
 
-def _checked(case: Case, frames: Sequence[bytes]) -> tuple[StreamSession, list[Record]]:
-    """What the session makes of the frames, after comparing it with the plain way's records."""
+def checked(case: Case, frames: Sequence[bytes]) -> tuple[StreamSession, list[Record]]:
+    """What the session makes of the frames; raises ``SystemExit`` unless it is what the plain way does."""
     session = session_for(case)
     records = [record for frame in frames for record in session.receive(frame, NOW_US)]
     plain = [record for frame in frames for record in case.plain(frame)]
-    invalid = any(isinstance(record, OrderBook) and not record.valid for record in records)
-    if session.parse_failed or session.ignored or invalid:
-        raise SystemExit(
-            f"{case.exchange} {case.name}: {session.parse_failed} failed, ignored {session.ignored}"
-        )
+    broken = any(isinstance(record, OrderBook) and not record.valid for record in records)
+    if session.parse_failed or session.ignored or broken:
+        raise SystemExit(f"{case}: {session.parse_failed} failed, ignored {session.ignored}")
     if len(records) < len(frames) or [_facts(x) for x in records] != [_facts(x) for x in plain]:
-        raise SystemExit(f"{case.exchange} {case.name}: the plain way has other records")
+        raise SystemExit(f"{case}: the plain way has other records")
     return session, records
 
 
@@ -91,14 +83,14 @@ def _session_cpu_s(case: Case, frames: Sequence[bytes], records: int, *, exact: 
         receive(frame, NOW_US)
     took_s = process_time() - start_s
     if track.sequence - before != records:
-        raise SystemExit(f"{case.exchange} {case.name}: {track.sequence - before} records, not {records}")
+        raise SystemExit(f"{case}: {track.sequence - before} records, not {records}")
     return took_s
 
 
 def _ways(case: Case, count: int, cryptofeed: Cryptofeed | None) -> tuple[int, dict[str, Callable[[], float]]]:
     """How many records the frames are, and what takes the CPU seconds of each way to read them once."""
     frames = case.frames(count)
-    session, records = _checked(case, frames)
+    session, records = checked(case, frames)
     ways: dict[str, Callable[[], float]] = {
         "session": lambda: _session_cpu_s(case, frames, len(records)),
         "plain": lambda: _cpu_s(case.plain, frames),
@@ -153,7 +145,7 @@ def main() -> int:
     parser.add_argument("--cryptofeed", metavar="PYTHON", help="an interpreter with cryptofeed 2.4.1")
     parser.add_argument("--json", action="store_true", help="one JSON object a case")
     options = parser.parse_args()
-    cases = [case for case in _CASES if f"{case.exchange} {case.name}".startswith(options.only)]
+    cases = [case for case in CASES if str(case).startswith(options.only)]
     cryptofeed = Cryptofeed(options.cryptofeed) if options.cryptofeed else None
     for row in measure(cases, options.frames, options.rounds, cryptofeed):
         sys.stdout.write((json.dumps(row) if options.json else _line(row)) + "\n")

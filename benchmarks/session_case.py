@@ -32,6 +32,9 @@ class Case(NamedTuple):
     before: Sequence[bytes] = ()
     rest: bytes | None = None
 
+    def __str__(self) -> str:
+        return f"{self.exchange} {self.name}"
+
     @property
     def kind(self) -> str:
         """The request type."""
@@ -59,10 +62,7 @@ Quote = tuple[str, str]
 
 
 class MovingBook:
-    """A book of up to ``depth`` levels a side that changes at random, mostly near the best prices.
-
-    Every one is alike at first, and changes alike.
-    """
+    """Up to ``depth`` levels a side that change at random, mostly near the best prices, and each time alike."""
 
     def __init__(self, best_bid: float, tick: float, depth: int) -> None:
         self._random = random.Random(1)

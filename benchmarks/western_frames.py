@@ -31,31 +31,24 @@ def _book(depth: int = 1000) -> MovingBook:
     return MovingBook(45_283.5, 0.1, depth)
 
 
-# -- Coinbase --------------------------------------------------------------------------------------------
-
-
 def _coinbase_ticker(frame: bytes) -> list[Record]:
     data = orjson.loads(frame)
     symbol = data["product_id"]
-    return [
-        Ticker(
-            "coinbase", "na", symbol, symbol, _ms(data["time"]), NOW_US, 1, 1, float(data["price"]),
-            float(data["open_24h"]), float(data["high_24h"]), float(data["low_24h"]), None, None,
-            float(data["volume_24h"]), None, float(data["best_bid"]), float(data["best_bid_size"]),
-            float(data["best_ask"]), float(data["best_ask_size"]), StreamType.REALTIME,
-        )
-    ]  # fmt: skip
+    return [Ticker(
+        "coinbase", "na", symbol, symbol, _ms(data["time"]), NOW_US, 1, 1, float(data["price"]),
+        float(data["open_24h"]), float(data["high_24h"]), float(data["low_24h"]), None, None,
+        float(data["volume_24h"]), None, float(data["best_bid"]), float(data["best_bid_size"]),
+        float(data["best_ask"]), float(data["best_ask_size"]), StreamType.REALTIME,
+    )]  # fmt: skip
 
 
 def _coinbase_trade(frame: bytes) -> list[Record]:
     data = orjson.loads(frame)
     symbol = data["product_id"]
-    return [
-        Trade(
-            "coinbase", "na", symbol, symbol, _ms(data["time"]), NOW_US, 1, 1, float(data["price"]),
-            float(data["size"]), _TAKERS[data["side"]], str(data["trade_id"]),
-        )
-    ]  # fmt: skip
+    return [Trade(
+        "coinbase", "na", symbol, symbol, _ms(data["time"]), NOW_US, 1, 1, float(data["price"]),
+        float(data["size"]), _TAKERS[data["side"]], str(data["trade_id"]),
+    )]  # fmt: skip
 
 
 def _coinbase_book(frame: bytes) -> list[Record]:
@@ -84,41 +77,29 @@ def _coinbase_updates(count: int) -> list[bytes]:
     return made
 
 
-# -- Kraken ----------------------------------------------------------------------------------------------
-
-
 def _kraken_tickers(frame: bytes) -> list[Record]:
-    return [
-        Ticker(
-            "kraken", "na", _PAIRS[data["symbol"]], data["symbol"], _ms(data["timestamp"]), NOW_US, 1, 1,
-            data["last"], None, data["high"], data["low"], None, data["change_pct"] / 100, data["volume"],
-            None, data["bid"], data["bid_qty"], data["ask"], data["ask_qty"], StreamType.REALTIME,
-        )
-        for data in orjson.loads(frame)["data"]
-    ]  # fmt: skip
+    return [Ticker(
+        "kraken", "na", _PAIRS[data["symbol"]], data["symbol"], _ms(data["timestamp"]), NOW_US, 1, 1,
+        data["last"], None, data["high"], data["low"], None, data["change_pct"] / 100, data["volume"],
+        None, data["bid"], data["bid_qty"], data["ask"], data["ask_qty"], StreamType.REALTIME,
+    ) for data in orjson.loads(frame)["data"]]  # fmt: skip
 
 
 def _kraken_trades(frame: bytes) -> list[Record]:
-    return [
-        Trade(
-            "kraken", "na", _PAIRS[data["symbol"]], data["symbol"], _ms(data["timestamp"]), NOW_US, 1, 1,
-            data["price"], data["qty"], SIDES[data["side"]], str(data["trade_id"]),
-        )
-        for data in orjson.loads(frame)["data"]
-    ]  # fmt: skip
+    return [Trade(
+        "kraken", "na", _PAIRS[data["symbol"]], data["symbol"], _ms(data["timestamp"]), NOW_US, 1, 1,
+        data["price"], data["qty"], SIDES[data["side"]], str(data["trade_id"]),
+    ) for data in orjson.loads(frame)["data"]]  # fmt: skip
 
 
 def _kraken_books(frame: bytes) -> list[Record]:
-    return [
-        OrderBook(
-            "kraken", "na", _PAIRS[data["symbol"]], data["symbol"], _ms(data["timestamp"]), NOW_US, 1, 1,
-            BookKind.DELTA,
-            [Level(level["price"], level["qty"]) for level in data["bids"]],
-            [Level(level["price"], level["qty"]) for level in data["asks"]],
-            None, None, data["checksum"],
-        )
-        for data in orjson.loads(frame)["data"]
-    ]  # fmt: skip
+    return [OrderBook(
+        "kraken", "na", _PAIRS[data["symbol"]], data["symbol"], _ms(data["timestamp"]), NOW_US, 1, 1,
+        BookKind.DELTA,
+        [Level(level["price"], level["qty"]) for level in data["bids"]],
+        [Level(level["price"], level["qty"]) for level in data["asks"]],
+        None, None, data["checksum"],
+    ) for data in orjson.loads(frame)["data"]]  # fmt: skip
 
 
 def _kraken_frame(kind: str, bids: Sequence[Quote], asks: Sequence[Quote], book: MovingBook) -> bytes:
@@ -138,32 +119,22 @@ def _kraken_updates(count: int) -> list[bytes]:
     return [_kraken_frame("update", *book.change(1), book) for _ in range(count)]
 
 
-# -- Bitfinex --------------------------------------------------------------------------------------------
-
-# Each in two framings: as the session asks for it, with a time behind the sequence and checksums of books, and
-# with the sequence alone, as cryptofeed does.
-
-
 def _bitfinex_ticker(frame: bytes) -> list[Record]:
     _channel, body, *tail = orjson.loads(frame)
     bid, _, ask, _, _, rate, last, volume, high, low = body
-    return [
-        Ticker(
-            "bitfinex", "europe", "BTC-USD", "tBTCUSD", tail[1] if len(tail) > 1 else None, NOW_US, 1, 1, last,
-            None, high, low, None, rate, volume, None, bid, None, ask, None, StreamType.REALTIME,
-        )
-    ]  # fmt: skip
+    return [Ticker(
+        "bitfinex", "europe", "BTC-USD", "tBTCUSD", tail[1] if len(tail) > 1 else None, NOW_US, 1, 1, last,
+        None, high, low, None, rate, volume, None, bid, None, ask, None, StreamType.REALTIME,
+    )]  # fmt: skip
 
 
 def _bitfinex_trade(frame: bytes) -> list[Record]:
     trade_id, time_ms, amount, price = orjson.loads(frame)[2]
     side = Side.BUY if amount > 0 else Side.SELL
-    return [
-        Trade(
-            "bitfinex", "europe", "BTC-USD", "tBTCUSD", time_ms, NOW_US, 1, 1, price, abs(amount), side,
-            str(trade_id),
-        )
-    ]  # fmt: skip
+    return [Trade(
+        "bitfinex", "europe", "BTC-USD", "tBTCUSD", time_ms, NOW_US, 1, 1, price, abs(amount), side,
+        str(trade_id),
+    )]  # fmt: skip
 
 
 def _bitfinex_book(frame: bytes) -> list[Record]:
@@ -177,12 +148,10 @@ def _bitfinex_book(frame: bytes) -> list[Record]:
         price, count, amount = body
         (bids if amount > 0 else asks).append(Level(price, abs(amount) if count else 0.0))
     time_ms = tail[1] if len(tail) > 1 else None
-    return [
-        OrderBook(
-            "bitfinex", "europe", "BTC-USD", "tBTCUSD", time_ms, NOW_US, 1, 1, BookKind.DELTA, bids, asks,
-            None, None, checksum,
-        )
-    ]  # fmt: skip
+    return [OrderBook(
+        "bitfinex", "europe", "BTC-USD", "tBTCUSD", time_ms, NOW_US, 1, 1, BookKind.DELTA, bids, asks,
+        None, None, checksum,
+    )]  # fmt: skip
 
 
 def _bitfinex_entry(quote: Quote, sign: str) -> str:
@@ -223,6 +192,8 @@ def _bitfinex_updates(tail: str, *, checked: bool) -> Callable[[int], list[bytes
 
 
 def _bitfinex_cases(variant: str, tail: str) -> tuple[Case, ...]:
+    """``tail``: what stands behind the sequence. The session asks for the time, and for checksums of books;
+    cryptofeed for the sequence alone."""
     ticker = (
         "[224555,[7616.5,31.89055171,7617.5,43.35811862,-550.8,-0.0674,7617.1,8314.71200815,8257.8,7500],SEQ"
     )

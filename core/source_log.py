@@ -18,20 +18,22 @@ from core.audit_track import Track
 _EXAMPLES = 10
 _NEVER = 2**63
 _MAX_STARTS = 16
-"""An exchange time repeats only where a snapshot repeats the last update: a few starts are all there are."""
+"""An exchange time repeats only where a snapshot repeats the last update, or an update takes several frames: a
+few starts are all there are."""
 
 
 class SentFrame(msgspec.Struct, frozen=True):
     """One line of the simulator's log: a frame that was written to a connection.
 
     ``symbol`` is canonical. Only rubbish is without request type, symbol and time;
-    ``other`` (market data outside the request types) may be.
+    ``other`` (market data outside the request types) may be. ``repeat`` is a trade that its connection was told
+    of before: the same trade, so no second record.
     """
 
     connection: str | int
     exchange: str
     request_type: str | None
-    kind: Literal["snapshot", "realtime", "other", "rubbish"]
+    kind: Literal["snapshot", "realtime", "repeat", "other", "rubbish"]
     symbol: str | None = None
     exchange_symbol: str | None = None
     exchange_ts_ms: int | None = None
@@ -56,15 +58,12 @@ class SourceLog:
         if frame.kind == "rubbish":
             self.rubbish += 1
             return
-        if frame.kind == "other":
+        if frame.kind in ("other", "repeat"):
             return
         if frame.request_type is None or frame.symbol is None or frame.exchange_ts_ms is None:
             raise ValueError("a data frame names its request_type, symbol and exchange_ts_ms")
         key = (frame.exchange, frame.request_type, str(frame.connection))
         times = self._sent.setdefault(key, {}).setdefault(frame.symbol, [])
-        # A further request brings a symbol's last trade again: the same trade, so no second record.
-        if frame.kind == "snapshot" and frame.request_type == "trade" and frame.exchange_ts_ms in times[-1:]:
-            return
         self.frames += 1
         times.append(frame.exchange_ts_ms)
 

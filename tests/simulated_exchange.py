@@ -15,6 +15,7 @@ from infra.simulator.server import ExchangeSimulator
 SYMBOLS = {
     "upbit": ["BTC-KRW", "ETH-KRW", "XRP-KRW"],
     "binance": ["BTC-USDT", "ETH-USDT", "XRP-USDT"],
+    "bitfinex": ["BTC-USD", "ETH-USDT", "1INCH-USD"],
     "bybit": ["BTC-USDT", "ETH-USDT", "1INCH-USDT"],
     "okx": ["BTC-USDT", "ETH-USDT", "1INCH-USDT"],
     "huobi": ["BTC-USDT", "ETH-USDT", "1INCH-USDT"],

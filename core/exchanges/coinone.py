@@ -40,10 +40,11 @@ from core.exchanges.base import (
     Refused,
     SymbolTrack,
 )
+from core.exchanges.blank_fields import read_with_blanks
 from core.exchanges.coinone_topics import OpenTopics
+from core.exchanges.quote_first import QuoteFirstProfile
 from core.exchanges.values import (
     EpochMs,
-    Id,
     Price,
     PriceOrZero,
     Quantity,
@@ -55,12 +56,12 @@ from core.records import BookKind, Level, OrderBook, Record, Side, StreamType, T
 WireFormat = Literal["DEFAULT", "SHORT"]
 
 _EXCHANGE, _REGION = Exchange.COINONE.value, Region.KOREA.value
-_QUOTE_RANK = {"KRW": 0, "USDT": 1, "BTC": 2}
 _CHANNELS = {RequestType.TICKER: "TICKER", RequestType.TRADE: "TRADE", RequestType.ORDERBOOK: "ORDERBOOK"}
 _OUR_CHANNELS = frozenset(_CHANNELS.values())
 _INVALID_TOPIC = "160012"
 _PING = '{"request_type":"PING"}'
 _PRICE = attrgetter("price")
+_MAX_LONG = 2**63 - 1
 
 
 # -- frames --------------------------------------------------------------------------------------------
@@ -121,31 +122,31 @@ class _ShortTradeData(_TradeData, frozen=True, gc=False):
 
 
 class _Level(msgspec.Struct, frozen=True, gc=False):
-    price: PriceOrZero
-    quantity: Quantity = field(name="qty")
+    price: PriceOrZero | None = None
+    quantity: Quantity | None = field(name="qty", default=None)
 
 
 class _ShortLevel(_Level, frozen=True, gc=False):
-    price: PriceOrZero = field(name="p")
-    quantity: Quantity = field(name="q")
+    price: PriceOrZero | None = field(name="p", default=None)
+    quantity: Quantity | None = field(name="q", default=None)
 
 
 class _BookData(msgspec.Struct, frozen=True, gc=False):
     quote: str = field(name="quote_currency")
     target: str = field(name="target_currency")
-    bids: list[_Level]
-    asks: list[_Level]
+    bids: list[_Level] | None
+    asks: list[_Level] | None
     time_ms: EpochMs | None = field(name="timestamp", default=None)
-    book_id: Id | None = field(name="id", default=None)
+    book_id: int | None = field(name="id", default=None)
 
 
 class _ShortBookData(msgspec.Struct, frozen=True, gc=False):
     quote: str = field(name="qc")
     target: str = field(name="tc")
-    bids: list[_ShortLevel] = field(name="b")
-    asks: list[_ShortLevel] = field(name="a")
+    bids: list[_ShortLevel] | None = field(name="b")
+    asks: list[_ShortLevel] | None = field(name="a")
     time_ms: EpochMs | None = field(name="t", default=None)
-    book_id: Id | None = field(name="i", default=None)
+    book_id: int | None = field(name="i", default=None)
 
 
 class _Ticker(msgspec.Struct, frozen=True, gc=False, tag_field="channel", tag="TICKER"):
@@ -224,10 +225,10 @@ class _Envelope(msgspec.Struct, frozen=True):
 
     response_type: str | None = None
     channel: str | None = None
-    data: _Topic | None = None
+    data: msgspec.Raw = msgspec.Raw(b"{}")
     short_response_type: str | None = field(name="r", default=None)
     short_channel: str | None = field(name="c", default=None)
-    short_data: _Topic | None = field(name="d", default=None)
+    short_data: msgspec.Raw = field(name="d", default=msgspec.Raw(b"{}"))
     error_code: int | str | None = None
     message: str | None = None
 
@@ -244,6 +245,8 @@ _SHORT_EXACT: msgspec.json.Decoder[_ShortExactTicker | _ShortExactTrade] = msgsp
     _ShortExactTicker | _ShortExactTrade
 )
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
+_TOPIC = msgspec.json.Decoder(_Topic | None)
+_TIMES = frozenset({"timestamp", "t"})
 
 _Data = _TickerData | _TradeData | _BookData | _ShortBookData
 
@@ -320,10 +323,10 @@ class CoinoneDialect(Dialect):
             envelope = _ENVELOPE.decode(frame)
             if envelope.short_response_type == "DATA" and envelope.short_channel in _OUR_CHANNELS:
                 self._short = True
-                return _SHORT.decode(frame).data
+                return read_with_blanks(_SHORT, frame, _TIMES).data
             if envelope.response_type == "DATA" and envelope.channel in _OUR_CHANNELS:
                 self._short = False
-                return _LONG.decode(frame).data
+                return read_with_blanks(_LONG, frame, _TIMES).data
         kind = envelope.response_type or envelope.short_response_type
         if kind == "DATA":
             self.ignore("channel without records")
@@ -344,7 +347,8 @@ class CoinoneDialect(Dialect):
 
     def _acknowledge(self, envelope: _Envelope) -> None:
         self.control()
-        topic = envelope.data or envelope.short_data or _Topic()
+        short = envelope.response_type is None
+        topic = _TOPIC.decode(envelope.short_data if short else envelope.data) or _Topic()
         quote, target = topic.quote or topic.short_quote, topic.target or topic.short_target
         track = self.tracks.get(f"{quote}-{target}".upper())
         if track is not None and track.active:
@@ -376,6 +380,8 @@ class CoinoneDialect(Dialect):
             return ()
         if not data.last:
             self.ignore("ticker without a price")
+            if not track.confirmed:
+                self.notices.append(Confirmed((track.symbol,)))
             return ()
         bid, ask = data.bid or None, data.ask or None
         track.sequence += 1
@@ -438,8 +444,8 @@ class CoinoneDialect(Dialect):
                 self.ignore("older than the book")
                 return ()
             self._last_book[track.exchange_symbol] = book_id
-        bids: Sequence[_Level] = data.bids
-        asks: Sequence[_Level] = data.asks
+        bids: Sequence[_Level] = data.bids or ()
+        asks: Sequence[_Level] = data.asks or ()
         track.sequence += 1
         return (
             self.books.restate(
@@ -461,7 +467,7 @@ class CoinoneDialect(Dialect):
                     ),
                     sorted((Level(x.price, x.quantity) for x in asks if x.price and x.quantity), key=_PRICE),
                     None,
-                    book_id,
+                    book_id if book_id is not None and 0 <= book_id <= _MAX_LONG else None,
                     None,  # checksum: none
                     True,
                 ),
@@ -469,11 +475,10 @@ class CoinoneDialect(Dialect):
         )
 
 
-class Coinone(ExchangeProfile):
+class Coinone(QuoteFirstProfile):
     """Coinone (Korea). ``wire_format``: which keys the subscriptions ask for."""
 
     exchange = Exchange.COINONE
-    region = Region.KOREA
     request_types = frozenset(RequestType)
     url = "wss://stream.coinone.co.kr"
     allowed_hosts = frozenset({"stream.coinone.co.kr"})
@@ -494,19 +499,7 @@ class Coinone(ExchangeProfile):
 
     def parse_symbol(self, text: str) -> Symbol:
         """``BTC-KRW``, or the quote first as in topics and REST paths: ``KRW-BTC``, ``KRW/BTC``."""
-        first, dash, second = text.upper().replace("/", "-", 1).partition("-")
-        if not dash:
-            raise ValueError(f"{text[:64]!r} is not a pair such as BTC-KRW")
-        quote, base = sorted((first, second), key=lambda part: _QUOTE_RANK.get(part, len(_QUOTE_RANK)))
-        if quote not in _QUOTE_RANK:
-            raise ValueError(f"{text[:64]!r} has no quote currency of Coinone: KRW")
-        if base == quote:
-            raise ValueError(f"{text[:64]!r} names one currency twice")
-        return Symbol(base, quote)
-
-    def spell_symbol(self, symbol: Symbol) -> str:
-        """``KRW-BTC``: the topic's quote currency and target currency."""
-        return f"{symbol.quote}-{symbol.base}"
+        return super().parse_symbol(text.replace("/", "-", 1))
 
     def dialect(self, request_type: RequestType, session_id: int) -> CoinoneDialect:
         """A new connection's protocol."""

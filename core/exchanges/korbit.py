@@ -38,9 +38,9 @@ from core.exchanges.base import (
     Refused,
     SymbolTrack,
 )
+from core.exchanges.blank_fields import read_with_blanks
 from core.exchanges.values import (
     EpochMs,
-    Id,
     Price,
     PriceOrZero,
     Quantity,
@@ -82,30 +82,30 @@ class _TradeData(msgspec.Struct, frozen=True, gc=False):
     quantity: TradedQuantity = field(name="qty")
     time_ms: EpochMs | None = field(name="timestamp", default=None)
     buyer_is_taker: bool | None = field(name="isBuyerTaker", default=None)
-    trade_id: Id | None = field(name="tradeId", default=None)
+    trade_id: int | None = field(name="tradeId", default=None)
 
 
 class _Level(msgspec.Struct, frozen=True, gc=False):
-    price: PriceOrZero
-    quantity: Quantity = field(name="qty")
+    price: PriceOrZero | None = None
+    quantity: Quantity | None = field(name="qty", default=None)
 
 
 class _BookData(msgspec.Struct, frozen=True, gc=False):
-    bids: list[_Level]
-    asks: list[_Level]
+    bids: list[_Level] | None
+    asks: list[_Level] | None
     time_ms: EpochMs | None = field(name="timestamp", default=None)
 
 
 class _Ticker(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="ticker"):
     symbol: str
-    data: _TickerData
+    data: _TickerData | None
     timestamp: EpochMs | None = None
     snapshot: bool | None = None
 
 
 class _Trades(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="trade"):
     symbol: str
-    data: list[_TradeData]
+    data: list[_TradeData] | None
     timestamp: EpochMs | None = None
     snapshot: bool | None = None
 
@@ -139,8 +139,8 @@ class _Envelope(msgspec.Struct, frozen=True):
     type: str | None = None
     channel_type: str | None = field(name="channelType", default=None)
     status: str | None = None
-    request_id: int | None = field(name="requestId", default=None)
-    code: str | None = None
+    request_id: int | str | None = field(name="requestId", default=None)
+    code: str | int | None = None
     message: str | None = None
 
 
@@ -149,6 +149,7 @@ _Data = _Ticker | _Trades | _OrderBook
 _DATA: msgspec.json.Decoder[_Data] = msgspec.json.Decoder(_Data, strict=False)
 _EXACT: msgspec.json.Decoder[_ExactTicker | _ExactTrades] = msgspec.json.Decoder(_ExactTicker | _ExactTrades)
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
+_TIMES = frozenset({"timestamp"})
 
 
 # Records are built by position, in the order of their fields: by name takes four times as long.
@@ -162,7 +163,7 @@ class KorbitDialect(Dialect):
     def __init__(self, profile: ExchangeProfile, request_type: RequestType, session_id: int) -> None:
         super().__init__(profile, request_type, session_id)
         self._last_request_id = _PROBE_ID
-        self._asked: dict[int, tuple[SymbolTrack, ...]] = {}
+        self._asked: dict[int | str, tuple[SymbolTrack, ...]] = {}
         self._last_trade: dict[str, int] = {}
         self._kept: list[int] | None = None  # which trades of the last frame became records; None: all
 
@@ -227,7 +228,7 @@ class KorbitDialect(Dialect):
         except msgspec.ValidationError:
             envelope = _ENVELOPE.decode(frame)
             if envelope.type in _OUR_TYPES and envelope.status is None:
-                raise
+                return read_with_blanks(_DATA, frame, _TIMES)
         if envelope.status == "success":
             self._acknowledge(envelope)
         elif envelope.status is not None:
@@ -251,7 +252,7 @@ class KorbitDialect(Dialect):
         if envelope.request_id == _PROBE_ID:
             return
         asked = self._asked.pop(envelope.request_id or _PROBE_ID, ())
-        code, text = (envelope.code or "")[:64], (envelope.message or "")[:256]
+        code, text = str(envelope.code or "")[:64], (envelope.message or "")[:256]
         message = f"Korbit: {code or envelope.status}: {text}"
         if code != "INVALID_SYMBOL":
             limited = "TOO_MANY" in code or "LIMIT" in code
@@ -279,9 +280,8 @@ class KorbitDialect(Dialect):
         if track is None:
             return ()
         data = frame.data
-        if not data.close:
-            self.ignore("ticker without a price")
-            return ()
+        if data is None or not data.close:
+            return self._without_record(track, "ticker without a price")
         percent = data.change_percent
         track.sequence += 1
         return (
@@ -317,10 +317,8 @@ class KorbitDialect(Dialect):
             return ()
         trades = self._without_repeated(frame)
         if not trades:
-            self.ignore("snapshot of trades already seen" if frame.data else "frame without trades")
-            if not track.confirmed:
-                self.notices.append(Confirmed((track.symbol,)))
-            return ()
+            reason = "snapshot of trades already seen" if frame.data else "frame without trades"
+            return self._without_record(track, reason)
         records = []
         for trade in trades:
             track.sequence += 1
@@ -343,9 +341,16 @@ class KorbitDialect(Dialect):
             )
         return records
 
+    def _without_record(self, track: SymbolTrack, reason: str) -> Sequence[Record]:
+        """The frame says that the symbol runs, and nothing to publish."""
+        self.ignore(reason)
+        if not track.confirmed:
+            self.notices.append(Confirmed((track.symbol,)))
+        return ()
+
     def _without_repeated(self, frame: _Trades) -> list[_TradeData]:
         """The trades that are new to this connection: a snapshot may hold old ones, in ids that rise."""
-        trades, last = frame.data, self._last_trade.get(frame.symbol, -1)
+        trades, last = frame.data or [], self._last_trade.get(frame.symbol, -1)
         ids = [-1 if trade.trade_id is None else trade.trade_id for trade in trades]
         self._last_trade[frame.symbol] = max(last, *ids, -1)
         self._kept = None
@@ -373,8 +378,8 @@ class KorbitDialect(Dialect):
                     self.session_id,
                     track.sequence,
                     BookKind.SNAPSHOT,
-                    [Level(x.price, x.quantity) for x in data.bids if x.price and x.quantity],
-                    [Level(x.price, x.quantity) for x in data.asks if x.price and x.quantity],
+                    [Level(x.price, x.quantity) for x in data.bids or () if x.price and x.quantity],
+                    [Level(x.price, x.quantity) for x in data.asks or () if x.price and x.quantity],
                     None,  # update ids and checksum: every frame is the whole book
                     None,
                     None,

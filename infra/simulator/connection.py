@@ -12,8 +12,8 @@ from websockets.server import ServerProtocol
 from infra.simulator.log import FrameLogEntry
 from infra.simulator.venue import Conversation
 
-FrameBatch = list[tuple[bytes, bool, FrameLogEntry]]
-"""Payload, whether it goes as a binary frame, and what the log shall say of it."""
+FrameBatch = list[tuple[bytes, bool, tuple[FrameLogEntry, ...]]]
+"""Payload, whether it goes as a binary frame, and what the log shall say of it: nothing of what is no data."""
 
 
 class ExchangeConnection(ServerConnection):
@@ -74,7 +74,7 @@ class Link:
         conversation: Conversation,
         *,
         max_backlog_bytes: int,
-        on_written: Callable[["Link", FrameLogEntry], None],
+        on_written: Callable[["Link", tuple[FrameLogEntry, ...]], None],
         now_s: float,
     ) -> None:
         self.number = number
@@ -84,6 +84,8 @@ class Link:
         self.data_written = 0
         """Data frames written, rubbish not counted."""
         self.rubbish_given = 0
+        self.trades_told: dict[str, int] = {}
+        """Number of the last trade of each symbol that was written."""
         self.overflowed = False
         self.closing = False
         self.muted = False
@@ -93,7 +95,7 @@ class Link:
         """Messages that came during a stall; they are answered after it."""
         self.incoming_s: deque[float] = deque()
         self.replay: asyncio.Task[None] | None = None
-        self.waiting: deque[tuple[bytes, bool, FrameLogEntry]] = deque()
+        self.waiting: deque[tuple[bytes, bool, tuple[FrameLogEntry, ...]]] = deque()
         self.waiting_bytes = 0
         self._max_backlog_bytes = max_backlog_bytes
         self._on_written = on_written
@@ -161,9 +163,10 @@ class Link:
             socket.send_data()
         else:
             socket.transport.write(b"".join(wire_frame(payload, binary) for payload, binary, _ in batch))
-        for _, _, entry in batch:
-            self.data_written += entry.kind != "rubbish"
-            self._on_written(self, entry)
+        for _, _, entries in batch:
+            if entries:
+                self.data_written += entries[0].kind != "rubbish"
+                self._on_written(self, entries)
 
 
 def wire_frame(payload: bytes, binary: bool) -> bytes:

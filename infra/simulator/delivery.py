@@ -10,7 +10,7 @@ from infra.simulator.connection import FrameBatch, Link
 from infra.simulator.faults import FaultPlan, RubbishKind, rubbish
 from infra.simulator.log import FrameKind, FrameLog, FrameLogEntry
 from infra.simulator.replay import RecordedFrame
-from infra.simulator.venue import FrameIdentity, Update, Venue
+from infra.simulator.venue import Beat, FrameIdentity, Update, Venue
 
 REQUEST_TYPES = frozenset(RequestType)
 
@@ -19,10 +19,10 @@ class SimulatorStats(msgspec.Struct, kw_only=True):
     """Counts since the start.
 
     ``connections``: open now; ``connections_total``: ever opened. ``updates``: made at the rate; each is
-    one frame for every connection subscribed to it. ``frames_sent``: data frames written, snapshots included,
-    rubbish not; ``frames_by_symbol``: the same by canonical symbol. ``refused``: opening handshakes answered
-    with an HTTP error. ``too_slow``: connections cut because they did not read. ``replays_finished``:
-    connections that got the whole recording.
+    one frame, or the few it takes, for every connection subscribed to it. ``frames_sent``: data frames written,
+    snapshots included, rubbish not; ``frames_by_symbol``: the same by canonical symbol. ``refused``: opening
+    handshakes answered with an HTTP error. ``too_slow``: connections cut because they did not read.
+    ``replays_finished``: connections that got the whole recording.
     """
 
     connections: int = 0
@@ -61,25 +61,35 @@ class Delivery:
 
     def frame(self, link: Link, update: Update, form: Hashable, kind: FrameKind) -> FrameBatch:
         """An update as one connection wants it."""
-        entry = self._entry(link, update.identity, kind, update.identity.n)
-        return [(update.payload(form, kind == "snapshot"), self._venue.binary, entry)]
+        batch: FrameBatch = []
+        for payload, told in update.frames(form, kind == "snapshot"):
+            entries = tuple([self._entry(link, identity, kind, identity.n) for identity in told])
+            payload = link.conversation.wrap(update.feed, payload, told[-1].exchange_ts_ms)
+            batch.append((payload, self._venue.binary, entries))
+        return batch
+
+    def beat(self, link: Link, beat: Beat) -> FrameBatch:
+        """A heartbeat of a feed, which is no data."""
+        return [(link.conversation.wrap(beat.feed, beat.payload, self.now_ms()), self._venue.binary, ())]
 
     def recorded(self, link: Link, recorded: RecordedFrame, number: int) -> FrameBatch:
         """A recorded frame as it is; ``n`` of its log entry is its number in the recording."""
         entry = self._entry(link, self._venue.identify(recorded.content), "realtime", number)
-        return [(recorded.payload, recorded.binary, entry)]
+        return [(recorded.payload, recorded.binary, (entry,))]
 
-    def written(self, link: Link, entry: FrameLogEntry) -> None:
-        """A link wrote a data frame."""
-        stats = self._stats
-        if entry.kind == "rubbish":
+    def written(self, link: Link, entries: tuple[FrameLogEntry, ...]) -> None:
+        """A link wrote a data frame, of which the log has these entries."""
+        stats, symbol = self._stats, entries[0].symbol
+        if entries[0].kind == "rubbish":
             stats.rubbish_sent += 1
         else:
             stats.frames_sent += 1
-            if entry.symbol is not None:
-                stats.frames_by_symbol[entry.symbol] = stats.frames_by_symbol.get(entry.symbol, 0) + 1
+            if symbol is not None:
+                stats.frames_by_symbol[symbol] = stats.frames_by_symbol.get(symbol, 0) + 1
         if self.log is not None:
-            self.log(entry)
+            for entry in entries:
+                told_before = entry.request_type == RequestType.TRADE and _told_before(link, entry)
+                self.log(msgspec.structs.replace(entry, kind="repeat") if told_before else entry)
 
     def send_rubbish(self, link: Link, kind: RubbishKind) -> None:
         """One frame of rubbish, made from a good one of what the link is subscribed to."""
@@ -89,7 +99,7 @@ class Delivery:
         link.rubbish_given += 1
         entry = self._entry(link, None, "rubbish", link.rubbish_given)
         payload = rubbish(kind, good, self._venue.unknown_type(), self._huge_bytes)
-        link.send([(payload, self._venue.binary, entry)])
+        link.send([(payload, self._venue.binary, (entry,))])
 
     def spoil(self, link: Link) -> None:
         """Rubbish that is due, by the plan, after so many data frames."""
@@ -113,3 +123,11 @@ class Delivery:
             kind,
             n,
         )
+
+
+def _told_before(link: Link, entry: FrameLogEntry) -> bool:
+    """Whether the link had this trade already; it counts as told."""
+    assert entry.symbol is not None, "a trade has one"
+    last = link.trades_told.get(entry.symbol, 0)
+    link.trades_told[entry.symbol] = max(last, entry.n)
+    return entry.n <= last

@@ -37,7 +37,7 @@ def rubbish(kind: RubbishKind, good: bytes, unknown_type: bytes, huge_bytes: int
     the parser meets it. Raises ``ValueError`` for another kind.
     """
     if kind == "broken_json":
-        return good.replace(b":", b":,", 1)
+        return good.replace(b",", b",,", 1)
     if kind == "truncated":
         return good[: len(good) // 2]
     if kind == "wrong_types":
@@ -48,7 +48,8 @@ def rubbish(kind: RubbishKind, good: bytes, unknown_type: bytes, huge_bytes: int
         padding = base64.b64encode(b"\0" * (huge_bytes * 3 // 4))
         return b'{"type":"padding","data":"' + padding + b'"}'
     if kind == "invalid_utf8":
-        return good.replace(b'":"', b'":"\xff\xfe', 1)
+        spoilt = good.replace(b'":"', b'":"\xff\xfe', 1)
+        return spoilt if spoilt != good else good[:-1] + b',"\xff\xfe"' + good[-1:]
     raise ValueError(f"unknown kind of rubbish {kind!r}; there are {', '.join(RUBBISH_KINDS)}")
 
 

@@ -1,8 +1,9 @@
 """The simulator's own record of what it sent: the ground truth an auditor compares with.
 
-One entry per data frame really handed to a connection's socket, in that order. A frame that was still waiting
-for a slow client when its connection ended was not written and is not in the log; one that was written just
-before a connection was cut may nevertheless not have arrived.
+One entry per data frame really handed to a connection's socket, in that order; a frame that tells of several
+updates, as a snapshot of the last trades does, has one for each. A frame that was still waiting for a slow
+client when its connection ended was not written and is not in the log; one that was written just before a
+connection was cut may nevertheless not have arrived.
 """
 
 from pathlib import Path
@@ -12,7 +13,7 @@ import msgspec
 
 _BUFFER_BYTES = 64 * 1024
 
-FrameKind = Literal["snapshot", "realtime", "other", "rubbish"]
+FrameKind = Literal["snapshot", "realtime", "repeat", "other", "rubbish"]
 
 
 class FrameLogEntry(msgspec.Struct, frozen=True):
@@ -20,8 +21,10 @@ class FrameLogEntry(msgspec.Struct, frozen=True):
 
     ``connection`` counts the connections of a simulated exchange from 1. ``symbol`` is canonical,
     ``exchange_ts_ms`` and ``n`` as in ``venue.FrameIdentity``: with (exchange, request_type, symbol) the time
-    names the update. Kind ``other`` is market data outside the three request types, as Binance's bookTicker
-    or a kline in a recording. ``rubbish`` has no request type, symbol or time, and its ``n`` counts it.
+    names the update, of which a connection may get several frames. Kind ``repeat`` is a trade that its
+    connection was told of before, which is no further record: trades have ids. ``other`` is market data
+    outside the three request types, as Binance's bookTicker or a kline in a recording. ``rubbish`` has no
+    request type, symbol or time, and its ``n`` counts it.
     """
 
     connection: int

@@ -7,7 +7,7 @@ from infra.simulator.connection import FrameBatch, Link
 from infra.simulator.delivery import Delivery, SimulatorStats
 from infra.simulator.pace import Pace
 from infra.simulator.replay import RecordedFrame
-from infra.simulator.venue import Feed, Snapshot, Venue
+from infra.simulator.venue import Beat, Feed, Snapshot, Venue
 
 _SMALLEST_WAIT_S = 0.004
 _LARGEST_WAIT_S = 0.05
@@ -55,6 +55,11 @@ class Production:
         if self._recording is None:
             update = self._venue.latest(wanted.feed, self._delivery.now_ms())
             link.send(self._delivery.frame(link, update, wanted.form, "snapshot"))
+
+    def beat(self, link: Link, beat: Beat) -> None:
+        """Send a feed's heartbeat, behind its data; a recording has its own."""
+        if self._recording is None:
+            link.send(self._delivery.beat(link, beat))
 
     async def run(self) -> None:
         """Make updates until cancelled."""

@@ -12,7 +12,7 @@ from infra.simulator.connection import ExchangeConnection, Link
 from infra.simulator.delivery import Delivery, SimulatorStats
 from infra.simulator.gate import ConnectGate, too_many
 from infra.simulator.production import Production
-from infra.simulator.venue import Answer, Limits, Reply, Snapshot, Venue
+from infra.simulator.venue import Answer, Beat, Limits, Reply, Snapshot, Venue
 
 _MOST_HELD = 1_000
 
@@ -171,6 +171,8 @@ class Reception:
                 link.answer(reply.text)
             elif isinstance(reply, Snapshot):
                 self._production.snapshot(link, reply)
+            elif isinstance(reply, Beat):
+                self._production.beat(link, reply)
             else:
                 self._close(link, reply.code, reply.reason)
 

@@ -170,6 +170,18 @@ class ExchangeSimulator:
         self._thaw()
         self._end_stall()
 
+    def begin_maintenance(self) -> None:
+        """Make no more updates, and say so on each connection as the exchange does, if it does."""
+        self.venue.operative = False
+        self.pause()
+        self._tell_of_maintenance(begins=True)
+
+    def end_maintenance(self) -> None:
+        """Go on with updates, and say so."""
+        self.venue.operative = True
+        self.resume()
+        self._tell_of_maintenance(begins=False)
+
     def set_rate(self, rate: float) -> None:
         """Another number of updates per second from now on; ``ValueError`` for a negative one."""
         self._production.pace.set_rate(_checked(rate))
@@ -219,6 +231,12 @@ class ExchangeSimulator:
             for i in range(n):
                 self._delivery.send_rubbish(link, kinds[i % len(kinds)])
         return n * len(links)
+
+    def _tell_of_maintenance(self, begins: bool) -> None:
+        for link in self._reception.links:
+            notice = link.conversation.maintenance(begins)
+            if notice is not None:
+                link.answer(notice.text)
 
     def _end_stall(self) -> None:
         self._reception.end_stall()

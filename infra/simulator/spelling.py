@@ -2,6 +2,7 @@
 
 import math
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from core.identity import Symbol
@@ -30,6 +31,23 @@ def five_digit_grid(price: float) -> PriceGrid:
     digits = min(4 - math.floor(math.log10(price)), 8)
     decimals = max(2, digits)
     return PriceGrid(decimals, 10 ** (decimals - digits))
+
+
+@lru_cache(maxsize=32_768)  # most levels of a book are printed again and again
+def shortest_number(units: int, decimals: int) -> str:
+    """``units`` of ``10 ** -decimals`` as JavaScript prints it: no zeros at the end, an exponent below 1e-6."""
+    if units == 0:
+        return "0"
+    sign = "-" if units < 0 else ""
+    digits = str(abs(units)).rstrip("0")
+    point = len(str(abs(units))) - decimals  # digits before the decimal point
+    if point >= len(digits):
+        return f"{sign}{digits}{'0' * (point - len(digits))}"
+    if point > 0:
+        return f"{sign}{digits[:point]}.{digits[point:]}"
+    if point > -6:
+        return f"{sign}0.{'0' * -point}{digits}"
+    return f"{sign}{'.'.join(filter(None, (digits[0], digits[1:])))}e{point - 1}"
 
 
 def joined_pair(joined: str) -> Symbol:

@@ -39,8 +39,18 @@ class FrameIdentity(msgspec.Struct, frozen=True):
     n: int
 
 
+class Frame(NamedTuple):
+    """One frame of an update, and the updates that it tells of, in their order: each is one record downstream,
+    unless it is a trade that the same connection was told of before."""
+
+    payload: bytes
+    told: tuple[FrameIdentity, ...]
+
+
 Render = Callable[[Hashable, bool], bytes]
 """(form, whether it is sent as a snapshot) to the frame's payload."""
+RenderFrames = Callable[[Hashable, bool], tuple[Frame, ...]]
+"""The same to several frames, in the order in which they go out."""
 
 
 class Update:
@@ -62,6 +72,32 @@ class Update:
             payload = self._rendered[key] = self._render(form, snapshot)
         return payload
 
+    def frames(self, form: Hashable, snapshot: bool = False) -> tuple[Frame, ...]:
+        """What goes out for the update: one frame that tells of it."""
+        return (Frame(self.payload(form, snapshot), (self.identity,)),)
+
+
+class ManyFrames(Update):
+    """An update of several frames, or one whose snapshot tells of several updates.
+
+    All frames of one update carry its time, so a reader's records are matched with them by their order.
+    """
+
+    __slots__ = ("_frames", "_render_frames")
+
+    def __init__(self, feed: Feed, identity: FrameIdentity, render: RenderFrames) -> None:
+        super().__init__(feed, identity, lambda form, snapshot: self.frames(form, snapshot)[0].payload)
+        self._render_frames = render
+        self._frames: dict[tuple[Hashable, bool], tuple[Frame, ...]] = {}
+
+    def frames(self, form: Hashable, snapshot: bool = False) -> tuple[Frame, ...]:
+        """All of them, in the form a connection asked for."""
+        key = (form, snapshot)
+        frames = self._frames.get(key)
+        if frames is None:
+            frames = self._frames[key] = self._render_frames(form, snapshot)
+        return frames
+
 
 class Answer(msgspec.Struct, frozen=True):
     """A frame that is no market data: an acknowledgement, a heartbeat, an error; bytes go as a binary one."""
@@ -76,6 +112,13 @@ class Snapshot(msgspec.Struct, frozen=True):
     form: Hashable
 
 
+class Beat(msgspec.Struct, frozen=True):
+    """A frame of a feed that tells of no update, and keeps its place among those that do: a heartbeat."""
+
+    feed: Feed
+    payload: bytes
+
+
 class Close(msgspec.Struct, frozen=True):
     """The exchange ends the connection."""
 
@@ -83,7 +126,7 @@ class Close(msgspec.Struct, frozen=True):
     reason: str
 
 
-Reply = Answer | Snapshot | Close
+Reply = Answer | Snapshot | Beat | Close
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +167,18 @@ class Conversation(ABC):
         """Called several times a second: what the exchange says of its own accord."""
         return ()
 
+    def wrap(self, feed: Feed, payload: bytes, time_ms: int | None) -> bytes:
+        """A frame of a feed as this connection gets it: called once for each, in the order they go out.
+
+        For exchanges whose frames carry what is the connection's own, as a running number. ``time_ms`` is the
+        exchange's time of what the frame tells.
+        """
+        return payload
+
+    def maintenance(self, begins: bool) -> Answer | None:
+        """What the exchange says when maintenance begins, or ends; None: nothing."""
+        return None
+
     def farewell(self, now_ms: int) -> Answer | None:
         """What the exchange says before it goes down; None: nothing."""
         return None
@@ -141,6 +196,8 @@ class Venue(ABC):
     default_symbols: ClassVar[tuple[str, ...]]
 
     def __init__(self, symbols: Sequence[str] | None, seed: int) -> None:
+        self.operative = True
+        """Whether it is not in maintenance."""
         self.markets: dict[str, PairMarket] = {}
         for canonical in symbols or self.default_symbols:
             symbol = Symbol.parse(canonical)

@@ -1,8 +1,9 @@
-"""The simulated exchanges, by name: a new one is a line here."""
+"""The simulated exchanges, by name: every one that is served. A new one is a line here."""
 
 from typing import Final
 
 from infra.simulator.binance import BinanceVenue
+from infra.simulator.bitfinex import BitfinexVenue
 from infra.simulator.bithumb import BithumbVenue
 from infra.simulator.bybit import BybitVenue
 from infra.simulator.coinbase import CoinbaseVenue
@@ -16,6 +17,7 @@ from infra.simulator.venue import Venue
 
 VENUES: Final[dict[str, type[Venue]]] = {
     "binance": BinanceVenue,
+    "bitfinex": BitfinexVenue,
     "bithumb": BithumbVenue,
     "coinone": CoinoneVenue,
     "korbit": KorbitVenue,

@@ -11,12 +11,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 from websockets.asyncio.client import connect
 
+from core.source_log import SentFrame, SourceLog
 from infra.cli import app
+from infra.messaging.audit.topic_auditor import TopicAuditor
 from infra.simulator.log import read_frame_log
+from tests.gateway_rig import TopicLog, World, embedded_world, publish, running
+from tests.gateway_rig import connect as connect_command
 from tests.simulated_exchange import binance_request, receive, upbit_request
 
 ROOT = Path(__file__).parent.parent.parent
@@ -78,6 +83,37 @@ async def test_it_ends_by_itself_after_some_seconds_and_plays_a_recording() -> N
         code, ended, _ = await finished(process)
     assert code == 0
     assert ended["summary"]["upbit"]["frames_sent"] == len(frames)
+
+
+async def test_a_gateway_on_an_exchange_with_several_frames_an_update_is_proven_by_its_log(
+    tmp_path: Path,
+) -> None:
+    log, symbols = tmp_path / "sent.jsonl", ["BTC-USD", "DOGE-USD", "ETH-USDT"]
+    arguments = ("--rate", "200", "--symbols", ",".join(symbols), "--log", str(log))
+    async with simulate("bitfinex", *arguments) as (process, started), embedded_world() as world:
+        gateway = world.settings.gateway.model_copy(update={"exchange_urls": started["urls"]})
+        settings = world.settings.model_copy(update={"gateway": gateway})
+        auditor = TopicAuditor(settings, keep_exchange_times=True)
+        auditor.start()
+        async with TopicLog(settings, ["ws.connect_success"]) as topics:
+            async with running(World(settings, True, {}).container()):
+                types = ("ticker", "trade", "orderbook")
+                await publish(
+                    settings, "ws.command", *[connect_command("bitfinex", kind, *symbols) for kind in types]
+                )
+                await topics.until(lambda: len(topics.on("ws.connect_success")) == 9)
+                await topics.until(lambda: auditor.records >= 1_000)
+                process.send_signal(signal.SIGTERM)
+                code, _, _ = await finished(process)
+            await asyncio.to_thread(auditor.stop, 30.0)
+        assert code == 0
+        sent = [SentFrame(**msgspec.structs.asdict(entry)) for entry in read_frame_log(log)]
+        report = auditor.report(SourceLog(sent), exact=True)
+    assert report.source is not None
+    assert report.ok
+    assert report.totals.tails["proven"] == 9
+    matched = sum(track.matched for track in report.source.tracks)
+    assert matched == report.totals.records == sum(frame.kind != "repeat" for frame in sent)
 
 
 async def test_ports_follow_each_other() -> None:

@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from infra.simulator.binance_requests import BinanceConversation, streams_of_path
+from infra.simulator.bitfinex_requests import BitfinexConversation
 from infra.simulator.bithumb_requests import BithumbConversation
 from infra.simulator.bybit_requests import BybitConversation
 from infra.simulator.coinbase import CoinbaseVenue
@@ -27,7 +28,7 @@ WORDS = st.sampled_from(
      "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY", "\ud800", "", "TICKER", "ORDERBOOK", "KRW", "btc",
      "subscribe", "unsubscribe", "btc_krw", "PING", "SHORT", "ping", "tickers.BTCUSDT", "orderbook.50.BTCUSDT",
      "tickers", "books", "BTC-USDT", "market.btcusdt.ticker", "market.btcusdt.mbp.150",
-     "matches", "level2_batch", "heartbeat", "book"]
+     "matches", "level2_batch", "heartbeat", "book", "trades", "tBTCUST", "conf", "P0", "F0", "25"]
 )  # fmt: skip
 KEYS = st.sampled_from(
     [
@@ -63,6 +64,13 @@ KEYS = st.sampled_from(
         "symbol",
         "depth",
         "snapshot",
+        "event",
+        "chanId",
+        "flags",
+        "prec",
+        "len",
+        "subId",
+        "cid",
     ]
 )
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | WORDS | st.text(max_size=8)
@@ -93,6 +101,17 @@ REQUESTS = (
     | st.fixed_dictionaries(
         {"type": WORDS, "channels": st.lists(VALUES, max_size=3), "product_ids": st.lists(WORDS, max_size=3)}
     )
+    | st.fixed_dictionaries(
+        {"event": st.sampled_from(["subscribe", "unsubscribe", "conf", "ping"]), "symbol": WORDS},
+        optional={
+            "channel": st.sampled_from(["ticker", "trades", "book"]),
+            "chanId": st.integers(0, 4) | SCALARS,
+            "flags": SCALARS,
+            "len": SCALARS,
+            "subId": SCALARS,
+            "cid": SCALARS,
+        },
+    )
     | st.dictionaries(KEYS, SCALARS, max_size=3)
     | VALUES
 )
@@ -114,6 +133,8 @@ def conversation(exchange: str) -> Conversation:
         return OkxConversation(frozenset({"BTC-USDT"}), "c")
     if exchange == "coinbase":
         return CoinbaseConversation(CoinbaseVenue(["BTC-USDT"], 1).markets)
+    if exchange == "bitfinex":
+        return BitfinexConversation(frozenset({"tBTCUST"}), 1)
     if exchange == "kraken":
         return KrakenConversation(frozenset({"BTC-USDT"}), 1)
     if exchange == "huobi":
@@ -123,7 +144,19 @@ def conversation(exchange: str) -> Conversation:
 
 @pytest.mark.parametrize(
     "exchange",
-    ["upbit", "binance", "bybit", "okx", "huobi", "bithumb", "coinone", "korbit", "coinbase", "kraken"],
+    [
+        "upbit",
+        "binance",
+        "bitfinex",
+        "bybit",
+        "okx",
+        "huobi",
+        "bithumb",
+        "coinone",
+        "korbit",
+        "coinbase",
+        "kraken",
+    ],
 )
 @given(messages=st.lists(MESSAGES, max_size=6))
 @settings(max_examples=150, deadline=None)
@@ -135,7 +168,7 @@ def test_any_message_gets_replies_that_can_be_sent(exchange: str, messages: list
             if isinstance(reply, Answer):
                 assert reply.text == "pong" or isinstance(inflated(reply.text), dict)
         symbols = {feed.exchange_symbol for feed in talk.feeds}
-        assert symbols <= {"KRW-BTC", "BTCUSDT", "BTC-USDT", "btcusdt", "btc_krw"}
+        assert symbols <= {"KRW-BTC", "BTCUSDT", "BTC-USDT", "btcusdt", "btc_krw", "tBTCUST"}
 
 
 @given(path=st.text(max_size=40) | st.text("/wstream?=&%@.", max_size=40).map(lambda tail: f"/stream{tail}"))

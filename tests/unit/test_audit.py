@@ -367,9 +367,7 @@ def test_a_trade_that_a_further_request_repeats_is_no_frame_of_its_own():
     def trade(ts, kind):
         return SentFrame("c1", "upbit", "trade", kind, "BTC-KRW", "KRW-BTC", ts)
 
-    log = SourceLog(
-        [trade(10, "snapshot"), trade(20, "realtime"), trade(20, "snapshot"), trade(30, "snapshot")]
-    )
+    log = SourceLog([trade(10, "snapshot"), trade(20, "realtime"), trade(20, "repeat"), trade(30, "snapshot")])
     assert log.frames == 3
 
 

@@ -204,6 +204,73 @@ def test_what_is_missing_stays_none_and_what_was_never_traded_has_no_ticker() ->
         assert session.receive(head + last + "}}", 2) == ()
     assert session.ignored == {"ticker without a price": 3}
     assert session.parse_failed == 0
+    assert session.take_notices() == [Confirmed(("BTC-KRW",))]
+
+
+def test_what_was_never_traded_is_confirmed_without_a_record() -> None:
+    session = session_for(RequestType.TICKER, "NEW-KRW")
+    assert session.receive(frame("coinone", "ticker.never"), 1) == ()
+    assert session.ignored == {"ticker without a price": 1}
+    assert session.take_notices() == [Confirmed(("NEW-KRW",))]
+
+
+def test_the_ticker_of_a_market_that_stands_still() -> None:
+    session = session_for(RequestType.TICKER, "1INCH-KRW")
+    assert session.receive(frame("coinone", "ticker.stopped"), RECEIVED_US) == (
+        Ticker(
+            exchange="coinone",
+            region="korea",
+            symbol="1INCH-KRW",
+            exchange_symbol="KRW-1INCH",
+            exchange_ts_ms=1793604675001,
+            received_ts_us=RECEIVED_US,
+            session_id=7,
+            sequence=1,
+            price=301.5,
+            open=301.5,
+            high=301.5,
+            low=301.5,
+            prev_close=None,
+            change_rate=None,
+            volume_24h=0.0,
+            quote_volume_24h=0.0,
+            bid=None,
+            bid_quantity=None,
+            ask=None,
+            ask_quantity=None,
+            stream_type=StreamType.REALTIME,
+        ),
+    )
+
+
+def test_a_trade_with_an_id_of_any_length_and_numbers_that_are_no_text() -> None:
+    session = session_for(RequestType.TRADE, "BTC-KRW", exact=True)
+    assert session.receive(frame("coinone", "trade.wide"), RECEIVED_US) == [
+        Trade(
+            exchange="coinone",
+            region="korea",
+            symbol="BTC-KRW",
+            exchange_symbol="KRW-BTC",
+            exchange_ts_ms=1793604681111,
+            received_ts_us=RECEIVED_US,
+            session_id=7,
+            sequence=1,
+            price=116450000.0,
+            quantity=1e-08,
+            side=Side.UNKNOWN,
+            trade_id="98765432109876543210",
+            price_exact=Decimal(116450000),
+            quantity_exact=Decimal("0.00000001"),
+        )
+    ]
+
+
+def test_a_book_with_one_side_and_an_id_beyond_a_long() -> None:
+    session = session_for(RequestType.ORDERBOOK, "1INCH-KRW")
+    (book,) = session.receive(frame("coinone", "orderbook.empty"), 1)
+    assert isinstance(book, OrderBook)
+    assert (book.bids, book.asks, book.last_update_id) == ([Level(301.5, 1e-08)], [], None)
+    assert (book.exchange_ts_ms, book.kind, book.valid) == (1793604692001, BookKind.SNAPSHOT, True)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +320,8 @@ def test_controls_and_channels_without_records() -> None:
         assert session.receive(frame("coinone", name), 1) == ()
     assert session.controls == 4
     assert session.receive(frame("coinone", "chart"), 1) == ()
-    assert session.ignored == {"channel without records": 1}
+    assert session.receive(frame("coinone", "my_asset"), 1) == ()
+    assert session.ignored == {"channel without records": 2}
     assert session.parse_failed == 0
 
 
@@ -419,7 +487,7 @@ def test_data_settles_what_was_doubted() -> None:
     assert again["topic"] == {"quote_currency": "KRW", "target_currency": "NOPE"}
 
 
-@pytest.mark.parametrize("name", ["error.type", "error"])
+@pytest.mark.parametrize("name", ["error.type", "error", "error.short"])
 def test_other_errors_are_complaints(name: str) -> None:
     session = session_for(RequestType.TICKER, "BTC-KRW")
     session.receive(frame("coinone", "ticker"), 1)

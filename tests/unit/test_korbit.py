@@ -115,6 +115,77 @@ def test_trade() -> None:
     ]
 
 
+def test_trades_with_ids_of_any_length_and_numbers_that_are_no_text() -> None:
+    session = session_for(RequestType.TRADE, "BTC-KRW", exact=True)
+    common = {
+        "exchange": "korbit",
+        "region": "korea",
+        "symbol": "BTC-KRW",
+        "exchange_symbol": "btc_krw",
+        "exchange_ts_ms": 1793604681999,
+        "received_ts_us": RECEIVED_US,
+        "session_id": 7,
+    }
+    assert session.receive(frame("korbit", "trade.wide"), RECEIVED_US) == [
+        Trade(
+            **common,
+            sequence=1,
+            price=116439000.0,
+            quantity=1e-08,
+            side=Side.UNKNOWN,
+            trade_id="98765432109876543210",
+            price_exact=Decimal(116439000),
+            quantity_exact=Decimal("1E-8"),
+        ),
+        Trade(
+            **common,
+            sequence=2,
+            price=116439000.0,
+            quantity=0.5,
+            side=Side.SELL,
+            trade_id="98765432109876543211",
+            price_exact=Decimal("1.16439E8"),
+            quantity_exact=Decimal("0.5"),
+        ),
+    ]
+
+
+def test_the_ticker_of_a_market_that_stands_still() -> None:
+    session = session_for(RequestType.TICKER, "1INCH-KRW")
+    assert session.receive(frame("korbit", "ticker.stopped"), RECEIVED_US) == (
+        Ticker(
+            exchange="korbit",
+            region="korea",
+            symbol="1INCH-KRW",
+            exchange_symbol="1inch_krw",
+            exchange_ts_ms=1793604676001,
+            received_ts_us=RECEIVED_US,
+            session_id=7,
+            sequence=1,
+            price=301.5,
+            open=301.5,
+            high=301.5,
+            low=301.5,
+            prev_close=None,
+            change_rate=None,
+            volume_24h=0.0,
+            quote_volume_24h=0.0,
+            bid=None,
+            bid_quantity=None,
+            ask=None,
+            ask_quantity=None,
+            stream_type=StreamType.SNAPSHOT,
+        ),
+    )
+
+
+def test_what_was_never_traded_is_confirmed_without_a_record() -> None:
+    session = session_for(RequestType.TICKER, "NEW-KRW")
+    assert session.receive(frame("korbit", "ticker.never"), 1) == ()
+    assert session.ignored == {"ticker without a price": 1}
+    assert session.take_notices() == [Confirmed(("NEW-KRW",))]
+
+
 def test_every_trade_of_a_frame_is_a_record() -> None:
     session = session_for(RequestType.TRADE, "1INCH-KRW", exact=True)
     records = session.receive(frame("korbit", "trade.several"), RECEIVED_US)
@@ -167,6 +238,7 @@ def test_a_snapshot_brings_only_the_trades_that_are_new() -> None:
             [Level(3800000.0, 179.83267892)],
         ),
         ("orderbook.stopped", "1INCH-KRW", "1inch_krw", 1792918789897, [], []),
+        ("orderbook.never", "NEW-KRW", "new_krw", 1793604692999, [Level(0.01, 1500.0)], []),
     ],
 )
 def test_orderbook(
@@ -243,8 +315,9 @@ def test_requests_and_their_answers() -> None:
     assert session.take_notices() == [Confirmed(("BTC-KRW",))]
     session.receive('{"status":"success","requestId":2}', 1)
     session.receive('{"status":"success"}', 1)
+    session.receive(frame("korbit", "success.named"), 1)
     assert session.take_notices() == []
-    assert session.controls == 3
+    assert session.controls == 4
 
 
 def test_an_unknown_symbol_is_refused_and_the_rest_asked_for_again() -> None:

@@ -6,10 +6,16 @@ and a level that knows its own text (``TextLevel``) still has it when a checksum
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
+from heapq import heapify, heappop, heappush
+from typing import Final
 
 from core.errors import PayloadError
 from core.exchanges.values import MAX_PRICE, MAX_QUANTITY
 from core.records import Level
+
+_CHANGES_A_SORT: Final = 4
+"""Prices are left out of order once the best were not asked for while a fourth of them changed: keeping them in
+order has cost as much by then as sorting them anew."""
 
 
 class TextLevel(Level, frozen=True, gc=False):
@@ -39,31 +45,64 @@ class TextLevel(Level, frozen=True, gc=False):
 
 
 class BookSide:
-    """One side: a level per price, and the prices sorted upwards.
+    """One side: a level per price.
 
     It holds up to ``capacity`` levels and then loses the worst. What was lost is unknown until it changes.
+
+    The prices are kept in order as long as the best are asked for every few changes, as for a checksum. In
+    between a level costs half as much: there is no order then, or a heap once levels have to be lost.
     """
 
-    __slots__ = ("_best_last", "_levels", "_prices", "capacity")
+    __slots__ = ("_best_last", "_levels", "_prices", "_unasked", "_worst", "capacity")
 
     def __init__(self, *, best_last: bool, capacity: int) -> None:
         self._best_last = best_last
         self._levels: dict[float, Level] = {}
-        self._prices: list[float] = []
+        # Upwards; None while they are not kept in order.
+        self._prices: list[float] | None = []
+        # How many changes came since the best were asked for.
+        self._unasked = 0
+        # Each price that is held, and some that were: the worst on top, so those of asks are below 0.
+        self._worst: list[float] | None = None
         self.capacity = capacity
 
     def __len__(self) -> int:
-        return len(self._prices)
+        return len(self._levels)
 
     def replace(self, levels: Iterable[Level]) -> None:
         """Hold exactly these; those of quantity 0 are none."""
         self._levels = {level.price: level for level in levels if level.quantity}
-        self._prices = sorted(self._levels)
-        self._trim()
+        self._in_order()
+        if len(self._levels) > self.capacity:
+            self._trim()
 
-    def apply(self, levels: Iterable[Level]) -> None:
+    def apply(self, levels: Sequence[Level]) -> None:
         """Set each level to its quantity; 0 removes it, also one that is not there."""
-        known, prices = self._levels, self._prices
+        known = self._levels
+        if self._prices is not None:
+            self._apply_in_order(levels, self._prices)
+        elif self._worst is not None:
+            self._apply_on_heap(levels, self._worst)
+        else:
+            for level in levels:
+                if level.quantity:
+                    known[level.price] = level
+                else:
+                    known.pop(level.price, None)
+        if len(known) > self.capacity:
+            self._trim()
+
+    def best(self, count: int) -> list[Level]:
+        """The ``count`` best levels, the best first."""
+        prices = self._prices
+        if prices is None:
+            prices = self._in_order()
+        self._unasked = 0
+        best = prices[: -count - 1 : -1] if self._best_last else prices[:count]
+        return list(map(self._levels.__getitem__, best))
+
+    def _apply_in_order(self, levels: Sequence[Level], prices: list[float]) -> None:
+        known = self._levels
         for level in levels:
             price = level.price
             if price in known:
@@ -75,21 +114,43 @@ class BookSide:
             elif level.quantity:
                 insort(prices, price)
                 known[price] = level
-        if len(prices) > self.capacity:
-            self._trim()
+        self._unasked += len(levels)
+        if self._unasked > len(prices) // _CHANGES_A_SORT:
+            self._prices = None
 
-    def best(self, count: int) -> list[Level]:
-        """The ``count`` best levels, the best first."""
-        best = self._prices[: -count - 1 : -1] if self._best_last else self._prices[:count]
-        return list(map(self._levels.__getitem__, best))
+    def _apply_on_heap(self, levels: Sequence[Level], worst: list[float]) -> None:
+        known, best_last = self._levels, self._best_last
+        for level in levels:
+            price = level.price
+            if not level.quantity:
+                known.pop(price, None)
+                continue
+            if price not in known:
+                heappush(worst, price if best_last else -price)
+            known[price] = level
+        if len(worst) > 2 * self.capacity:
+            self._worst = None  # mostly such as are not held any more
+
+    def _in_order(self) -> list[float]:
+        self._prices = prices = sorted(self._levels)
+        self._worst = None
+        self._unasked = 0
+        return prices
 
     def _trim(self) -> None:
-        prices, over = self._prices, len(self._prices) - self.capacity
-        if over > 0:
-            worst = slice(None, over) if self._best_last else slice(self.capacity, None)
-            for price in prices[worst]:
-                del self._levels[price]
-            del prices[worst]
+        known, prices, worst = self._levels, self._prices, self._worst
+        over = len(known) - self.capacity
+        if prices is not None:
+            lost = slice(None, over) if self._best_last else slice(self.capacity, None)
+            for price in prices[lost]:
+                del known[price]
+            del prices[lost]
+            return
+        if worst is None:
+            self._worst = worst = list(known) if self._best_last else [-price for price in known]
+            heapify(worst)
+        while len(known) > self.capacity:
+            known.pop(abs(heappop(worst)), None)
 
 
 class Book:

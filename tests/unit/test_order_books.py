@@ -15,35 +15,44 @@ def best_of(plain: dict[float, Level], *, best_last: bool) -> list[Level]:
     return [plain[price] for price in sorted(plain, reverse=best_last)]
 
 
-@given(st.booleans(), LEVELS, st.lists(LEVELS, max_size=8), st.integers(1, 50))
+ASKED = st.tuples(LEVELS, st.booleans())
+"""Changed levels, and whether the best are asked for after them: in between, sides keep no order."""
+
+
+@given(st.booleans(), LEVELS, st.lists(ASKED, max_size=8), st.integers(1, 50))
 def test_a_side_is_what_a_dictionary_says(
-    best_last: bool, first: list[Level], changes: list[list[Level]], count: int
+    best_last: bool, first: list[Level], changes: list[tuple[list[Level], bool]], count: int
 ) -> None:
     side, plain = BookSide(best_last=best_last, capacity=100), {}
     side.replace(first)
     plain = {level.price: level for level in first if level.quantity}
-    for levels in changes:
+    for levels, asked in changes:
         side.apply(levels)
         for level in levels:
             plain.pop(level.price, None)
             if level.quantity:
                 plain[level.price] = level
+        if asked:
+            assert side.best(count) == best_of(plain, best_last=best_last)[:count]
     assert side.best(count) == best_of(plain, best_last=best_last)[:count]
     assert len(side) == len(plain)
 
 
-@given(st.booleans(), st.lists(LEVELS, max_size=8), st.integers(1, 5))
+@given(st.booleans(), st.lists(ASKED, max_size=30), st.integers(1, 12))
 def test_a_side_at_its_bound_loses_the_worst(
-    best_last: bool, changes: list[list[Level]], capacity: int
+    best_last: bool, changes: list[tuple[list[Level], bool]], capacity: int
 ) -> None:
     side, plain = BookSide(best_last=best_last, capacity=capacity), {}
-    for levels in changes:
+    for levels, asked in changes:
         side.apply(levels)
         for level in levels:
             plain.pop(level.price, None)
             if level.quantity:
                 plain[level.price] = level
         plain = {level.price: level for level in best_of(plain, best_last=best_last)[:capacity]}
+        assert len(side) == len(plain)
+        if asked:
+            assert side.best(99) == best_of(plain, best_last=best_last)
     assert side.best(99) == best_of(plain, best_last=best_last)
 
 

@@ -210,7 +210,7 @@ def _huobi_answer() -> bytes:
 
 
 def _huobi_wholes(count: int) -> list[bytes]:
-    book, made = _book(450), []
+    book, made = _book(150), []
     for number in range(count):
         book.change(_CHANGED)
         tick = {"ts": _TIME_MS, "version": 100 + number} | _numbers(*book.best(150))

@@ -23,7 +23,7 @@ def _books(
     """The documented frame with whole books that move."""
 
     def frames(count: int) -> list[bytes]:
-        book, made = MovingBook(143_101_000, 1000, 3 * depth), []
+        book, made = MovingBook(143_101_000, 1000, depth), []
         message = orjson.loads(documented(exchange, name)(1)[0])
         for number in range(count):
             book.change(4)

@@ -62,15 +62,17 @@ Quote = tuple[str, str]
 
 
 class MovingBook:
-    """Up to ``depth`` levels a side that change at random, mostly near the best prices, and each time alike."""
+    """More than ``depth`` levels a side, changing at random, mostly near the best prices; each time alike."""
 
     def __init__(self, best_bid: float, tick: float, depth: int) -> None:
         self._random = random.Random(1)
         self._places = 2 if tick < 1 else 0
-        self._depth = depth
+        self._steps = 3 * depth
         self._tick = tick
         self._first = {-1: best_bid, 1: best_bid + tick}
-        self._held = {side: {step: self._quantity() for step in range(depth)} for side in (-1, 1)}
+        self._held = {side: {step: self._quantity() for step in range(self._steps)} for side in (-1, 1)}
+        for _ in range(100):
+            self.change(10)  # as many come as go from here on
 
     def best(self, count: int) -> tuple[list[Quote], list[Quote]]:
         """Bids and asks, the best first."""
@@ -88,7 +90,7 @@ class MovingBook:
     def _changed(self, side: int, count: int) -> list[Quote]:
         held, steps = self._held[side], set[int]()
         while len(steps) < count:
-            steps.add(int(self._random.expovariate(0.05)) % self._depth)
+            steps.add(int(self._random.expovariate(0.05)) % self._steps)
         for step in steps:
             if self._random.random() < 0.3 and step in held:
                 del held[step]

@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 SECONDS ?=
 RATE ?=
 
-.PHONY: demo services test lint faults fuzz bench bench-memory bench-stages bench-session bench-codec bench-registry command-schemas clean
+.PHONY: demo services test lint faults fuzz bench bench-memory bench-stages bench-session bench-cryptofeed bench-codec bench-registry command-schemas clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/gateway demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RATE),--rate $(RATE))
@@ -46,6 +46,12 @@ bench-stages: $(VENV)/.demo
 bench-session: $(VENV)/.demo
 	@$(BIN)/python -m benchmarks.session
 
+# cryptofeed beside the session; it is nothing the project depends on, so it has an environment of its own.
+CRYPTOFEED := .venv-cryptofeed
+
+bench-cryptofeed: $(VENV)/.demo $(CRYPTOFEED)/.ready
+	@$(BIN)/python -m benchmarks.session --cryptofeed $(CRYPTOFEED)/bin/python
+
 bench-codec: $(VENV)/.demo
 	@$(BIN)/python -m benchmarks.codec
 
@@ -56,7 +62,7 @@ command-schemas: $(VENV)/.demo
 	@$(BIN)/python -m infra.messaging.schemas.command_schemas
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(CRYPTOFEED)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with make PYTHON=python3.12"; exit 2; }
@@ -75,4 +81,10 @@ $(VENV)/.services: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "setting up $(VENV) with what the tests need …"
 	@$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(CRYPTOFEED)/.ready: | $(VENV)/bin/python
+	@echo "setting up $(CRYPTOFEED) …"
+	@$(BIN)/python -m venv $(CRYPTOFEED)
+	@$(CRYPTOFEED)/bin/python -m pip --disable-pip-version-check -q install cryptofeed==2.4.1
 	@touch $@

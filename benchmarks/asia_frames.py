@@ -1,226 +1,255 @@
-"""Frames of Bybit, OKX and HTX for the session benchmark, and the plain way to read them."""
+"""Cases of Binance, Bybit, OKX and HTX for ``benchmarks.session``.
+
+A trade frame has two trades except Binance's. Books are whole ones of 1,000, 1,000, 400 and 150 levels a side
+under updates of ten changed levels a side; frames of HTX are gzip.
+"""
 
 import gzip
+import zlib
 from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
 
-from core.exchanges.table import PROFILES
-from core.identity import Exchange, RequestType, Symbol
-from core.records import BookKind, Level, OrderBook, Record, Side, StreamType, Ticker, Trade
-from core.session import StreamSession
-from tests.frames import frame
-
-CASES: Final = (
-    ("bybit", "ticker"),
-    ("bybit", "trade"),
-    ("bybit", "orderbook.delta"),
-    ("okx", "ticker"),
-    ("okx", "trade"),
-    ("okx", "orderbook.delta"),
-    ("huobi", "ticker"),
-    ("huobi", "trade"),
-    ("huobi", "trade.gzip"),
-    ("huobi", "orderbook.delta"),
-)
-"""A trade frame has two trades; an order book's has ten changed levels a side."""
+from benchmarks.session_case import NOW_US, SIDES, Case, MovingBook, Quote, documented, levels
+from core.records import BookKind, OrderBook, Record, Side, StreamType, Ticker, Trade
+from tests.frames import frame as example
 
 _CHANGED: Final = 10
-_LEVELS: Final = 400
-_US: Final = 1_793_604_700_000_000
+_TIME_MS: Final = NOW_US // 1000
+_PAIRS: Final = {
+    "BTCUSDT": "BTC-USDT", "BTC-USDT": "BTC-USDT", "btcusdt": "BTC-USDT", "ETHBTC": "ETH-BTC",
+    "1INCHUSDT": "1INCH-USDT",
+}  # fmt: skip
 
 
-def asia_session(exchange: str, name: str, *, exact: bool = False) -> StreamSession:
-    """A session that has subscribed to BTC-USDT, with a whole book where the frames are updates."""
-    profile = PROFILES[Exchange(exchange)]
-    session = StreamSession(profile, RequestType(name.partition(".")[0]), 1, now_s=0.0, exact=exact)
-    session.subscribe([Symbol("BTC", "USDT")], 0.0)
-    if name.startswith("orderbook"):
-        if exchange == "huobi":
-            session.receive('{"id":"1","status":"ok","subbed":"market.btcusdt.mbp.150"}', 1)
-            session.on_time(1.0)
-        (whole,) = session.receive(_whole_book(exchange), 1)
-        if not (isinstance(whole, OrderBook) and whole.valid):
-            raise SystemExit(f"{exchange} {name}: no whole book")
-    return session
+def _book(depth: int) -> MovingBook:
+    return MovingBook(103_417.45, 0.01, depth)
 
 
-def asia_frames(exchange: str, name: str, count: int) -> list[bytes]:
-    """``count`` frames; a chain of updates for an order book."""
-    if name == "trade.gzip":
-        return [gzip.compress(frame(exchange, "trade"))] * count
-    if not name.startswith("orderbook"):
-        return [frame(exchange, name)] * count
-    return [orjson.dumps(_update(exchange, number)) for number in range(1, count + 1)]
+def _updates(
+    write: Callable[[list[Quote], list[Quote], int], bytes], depth: int
+) -> Callable[[int], list[bytes]]:
+    def frames(count: int) -> list[bytes]:
+        book = _book(depth)
+        return [write(*book.change(_CHANGED), number) for number in range(1, count + 1)]
+
+    return frames
 
 
-def _pairs(exchange: str, number: int, side: int, count: int) -> list[list[Any]]:
-    """Changed levels: price and quantity, as this exchange writes them; ``side`` -1 is below the price."""
-    levels: list[list[Any]] = []
-    for step in range(count):
-        price = 91_250.5 + side * (0.5 + (step * 7 + number) % _LEVELS)
-        quantity = 0 if (number + step) % 11 == 0 and count == _CHANGED else 0.25 + step
-        if exchange == "huobi":
-            levels.append([price, quantity])
-        else:
-            levels.append([f"{price:.2f}", f"{quantity}", *(("0", "3") if exchange == "okx" else ())])
-    return levels
+def _delta(exchange: str, symbol: str, time_ms: int, sides: Any, *ids: Any) -> list[Record]:
+    bids, asks = sides
+    return [OrderBook(
+        exchange, "asia", _PAIRS[symbol], symbol, time_ms, NOW_US, 1, 1, BookKind.DELTA,
+        levels(bids), levels(asks), *ids,
+    )]  # fmt: skip
 
 
-def _whole_book(exchange: str) -> bytes:
-    book = _update(exchange, 0)
-    if exchange == "huobi":
-        tick = book.pop("tick")
-        book = {"id": "2", "status": "ok", "rep": book["ch"], "ts": book["ts"], "data": tick}
-    else:
-        book["type" if exchange == "bybit" else "action"] = "snapshot"
-    return orjson.dumps(book)
+def _binance_ticker(frame: bytes) -> list[Record]:
+    data = orjson.loads(frame)["data"]
+    symbol = data["s"]
+    return [Ticker(
+        "binance", "asia", _PAIRS[symbol], symbol, data["E"], NOW_US, 1, 1, float(data["c"]),
+        float(data["o"]), float(data["h"]), float(data["l"]), float(data["x"]), float(data["P"]) / 100,
+        float(data["v"]), float(data["q"]), float(data["b"]), float(data["B"]), float(data["a"]),
+        float(data["A"]), StreamType.REALTIME,
+    )]  # fmt: skip
 
 
-def _update(exchange: str, number: int) -> dict[str, Any]:
-    count = _CHANGED if number else _LEVELS
-    bids, asks = (_pairs(exchange, number, side, count) for side in (-1, 1))
-    update_id, time_ms = 1_000_000 + number, _US // 1000 + number
-    match exchange:
-        case "bybit":
-            data = {"s": "BTCUSDT", "b": bids, "a": asks, "u": update_id, "seq": update_id * 3}
-            return {
-                "topic": "orderbook.1000.BTCUSDT",
-                "type": "delta",
-                "ts": time_ms,
-                "data": data,
-                "cts": time_ms,
-            }
-        case "okx":
-            numbers = {"ts": str(time_ms), "checksum": 0, "prevSeqId": update_id - 1, "seqId": update_id}
-            arg = {"channel": "books", "instId": "BTC-USDT"}
-            return {"arg": arg, "action": "update", "data": [{"asks": asks, "bids": bids, **numbers}]}
-        case _:
-            tick = {"seqNum": update_id, "prevSeqNum": update_id - 1, "bids": bids, "asks": asks}
-            return {"ch": "market.btcusdt.mbp.150", "ts": time_ms, "tick": tick}
+def _binance_trade(id_key: str) -> Callable[[bytes], list[Record]]:
+    def plain(frame: bytes) -> list[Record]:
+        data = orjson.loads(frame)["data"]
+        symbol = data["s"]
+        return [Trade(
+            "binance", "asia", _PAIRS[symbol], symbol, data["T"], NOW_US, 1, 1, float(data["p"]),
+            float(data["q"]), Side.SELL if data["m"] else Side.BUY, str(data[id_key]),
+        )]  # fmt: skip
+
+    return plain
 
 
-def plain_bybit(raw: bytes) -> object:
-    """Bybit by orjson and dict."""
-    message: dict[str, Any] = orjson.loads(raw)
-    kind, data = message["topic"].partition(".")[0], message["data"]
-    if kind == "tickers":
-        common = ("bybit", "asia", data["symbol"], data["symbol"], message["ts"], 0, 1, 1)
-        day_ago = float(data["prevPrice24h"])
-        return Ticker(
-            *common,
-            float(data["lastPrice"]),
-            day_ago,
-            float(data["highPrice24h"]),
-            float(data["lowPrice24h"]),
-            day_ago,
-            float(data["price24hPcnt"]),
-            float(data["volume24h"]),
-            float(data["turnover24h"]),
-            stream_type=StreamType.SNAPSHOT,
-        )
-    if kind == "publicTrade":
-        return [
-            Trade(
-                "bybit", "asia", trade["s"], trade["s"], trade["T"], 0, 1, 1, float(trade["p"]),
-                float(trade["v"]), Side.BUY if trade["S"] == "Buy" else Side.SELL, trade["i"],
-            )
-            for trade in data
-        ]  # fmt: skip
-    common = ("bybit", "asia", data["s"], data["s"], message["ts"], 0, 1, 1)
-    return _plain_book(common, data["b"], data["a"], data["u"])
+def _binance_book(frame: bytes) -> list[Record]:
+    data = orjson.loads(frame)["data"]
+    return _delta("binance", data["s"], data["E"], (data["b"], data["a"]), data["U"], data["u"])
 
 
-def plain_okx(raw: bytes) -> object:
-    """OKX by orjson and dict."""
-    message: dict[str, Any] = orjson.loads(raw)
-    symbol, kind, rows = message["arg"]["instId"], message["arg"]["channel"], message["data"]
-    if kind == "tickers":
-        data = rows[0]
-        return Ticker(
-            "okx",
-            "asia",
-            symbol,
-            symbol,
-            int(data["ts"]),
-            0,
-            1,
-            1,
-            float(data["last"]),
-            float(data["open24h"]),
-            float(data["high24h"]),
-            float(data["low24h"]),
-            None,
-            None,
-            float(data["vol24h"]),
-            float(data["volCcy24h"]),
-            float(data["bidPx"]),
-            float(data["bidSz"]),
-            float(data["askPx"]),
-            float(data["askSz"]),
-            StreamType.REALTIME,
-        )
-    if kind == "trades":
-        return [
-            Trade(
-                "okx", "asia", symbol, symbol, int(trade["ts"]), 0, 1, 1, float(trade["px"]),
-                float(trade["sz"]), Side.BUY if trade["side"] == "buy" else Side.SELL, trade["tradeId"],
-            )
-            for trade in rows
-        ]  # fmt: skip
-    common = ("okx", "asia", symbol, symbol, int(rows[0]["ts"]), 0, 1, 1)
-    return _plain_book(common, rows[0]["bids"], rows[0]["asks"], rows[0]["seqId"])
+def _binance_update(bids: list[Quote], asks: list[Quote], number: int) -> bytes:
+    data = {"e": "depthUpdate", "E": _TIME_MS, "s": "BTCUSDT", "U": 20 * number, "u": 20 * number + 19}
+    return orjson.dumps({"stream": "btcusdt@depth@100ms", "data": data | {"b": bids, "a": asks}})
 
 
-def plain_huobi(raw: bytes) -> object:
-    """HTX by gzip, orjson and dict."""
-    message: dict[str, Any] = orjson.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
-    _, symbol, kind = message["ch"].split(".", 2)
-    tick = message["tick"]
-    common = ("huobi", "asia", symbol, symbol, message["ts"], 0, 1, 1)
-    if kind == "ticker":
-        return Ticker(
-            *common,
-            float(tick["lastPrice"]),
-            float(tick["open"]),
-            float(tick["high"]),
-            float(tick["low"]),
-            None,
-            None,
-            float(tick["amount"]),
-            float(tick["vol"]),
-            float(tick["bid"]),
-            float(tick["bidSize"]),
-            float(tick["ask"]),
-            float(tick["askSize"]),
-            StreamType.REALTIME,
-        )
-    if kind == "trade.detail":
-        return [
-            Trade(
-                "huobi", "asia", symbol, symbol, trade["ts"], 0, 1, 1, float(trade["price"]),
-                float(trade["amount"]), Side.BUY if trade["direction"] == "buy" else Side.SELL,
-                str(trade["tradeId"]),
-            )
-            for trade in tick["data"]
-        ]  # fmt: skip
-    return _plain_book(common, tick["bids"], tick["asks"], tick["seqNum"])
+def _binance_rest() -> bytes:
+    bids, asks = _book(1000).best(1000)
+    return orjson.dumps({"lastUpdateId": 19, "bids": bids, "asks": asks})
 
 
-def _plain_book(common: tuple[Any, ...], bids: list[Any], asks: list[Any], update_id: int) -> Record:
-    return OrderBook(
-        *common,
-        BookKind.DELTA,
-        [Level(float(level[0]), float(level[1])) for level in bids],
-        [Level(float(level[0]), float(level[1])) for level in asks],
-        None,
-        update_id,
-    )
+def _bybit_ticker(frame: bytes) -> list[Record]:
+    message = orjson.loads(frame)
+    data = message["data"]
+    symbol, day_ago = data["symbol"], float(data["prevPrice24h"])
+    return [Ticker(
+        "bybit", "asia", _PAIRS[symbol], symbol, message["ts"], NOW_US, 1, 1, float(data["lastPrice"]),
+        day_ago, float(data["highPrice24h"]), float(data["lowPrice24h"]), day_ago,
+        float(data["price24hPcnt"]), float(data["volume24h"]), float(data["turnover24h"]),
+        None, None, None, None, StreamType.SNAPSHOT,
+    )]  # fmt: skip
 
 
-PLAIN: Final[dict[str, Callable[[bytes], object]]] = {
-    "bybit": plain_bybit,
-    "okx": plain_okx,
-    "huobi": plain_huobi,
-}
+def _bybit_trades(frame: bytes) -> list[Record]:
+    return [Trade(
+        "bybit", "asia", _PAIRS[trade["s"]], trade["s"], trade["T"], NOW_US, 1, 1, float(trade["p"]),
+        float(trade["v"]), SIDES[trade["S"]], trade["i"],
+    ) for trade in orjson.loads(frame)["data"]]  # fmt: skip
+
+
+def _bybit_book(frame: bytes) -> list[Record]:
+    message = orjson.loads(frame)
+    data = message["data"]
+    return _delta("bybit", data["s"], message["ts"], (data["b"], data["a"]), None, data["u"])
+
+
+def _bybit_frame(bids: list[Quote], asks: list[Quote], number: int, kind: str = "delta") -> bytes:
+    data = {"s": "BTCUSDT", "b": bids, "a": asks, "u": 100 + number, "seq": 7_961_638_725 + number}
+    message = {"topic": "orderbook.1000.BTCUSDT", "type": kind, "ts": _TIME_MS, "data": data, "cts": _TIME_MS}
+    return orjson.dumps(message)
+
+
+def _okx_tickers(frame: bytes) -> list[Record]:
+    message = orjson.loads(frame)
+    symbol = message["arg"]["instId"]
+    return [Ticker(
+        "okx", "asia", _PAIRS[symbol], symbol, int(data["ts"]), NOW_US, 1, 1, float(data["last"]),
+        float(data["open24h"]), float(data["high24h"]), float(data["low24h"]), None, None,
+        float(data["vol24h"]), float(data["volCcy24h"]), float(data["bidPx"]), float(data["bidSz"]),
+        float(data["askPx"]), float(data["askSz"]), StreamType.REALTIME,
+    ) for data in message["data"]]  # fmt: skip
+
+
+def _okx_trades(frame: bytes) -> list[Record]:
+    message = orjson.loads(frame)
+    symbol = message["arg"]["instId"]
+    pair = _PAIRS[symbol]
+    return [Trade(
+        "okx", "asia", pair, symbol, int(trade["ts"]), NOW_US, 1, 1, float(trade["px"]),
+        float(trade["sz"]), SIDES[trade["side"]], trade["tradeId"],
+    ) for trade in message["data"]]  # fmt: skip
+
+
+def _okx_book(frame: bytes) -> list[Record]:
+    message = orjson.loads(frame)
+    (data,) = message["data"]
+    sides = data["bids"], data["asks"]
+    return _delta("okx", message["arg"]["instId"], int(data["ts"]), sides, None, data["seqId"])
+
+
+def _okx_frame(bids: list[Quote], asks: list[Quote], number: int, action: str = "update") -> bytes:
+    sides = {name: [(*quote, "0", "3") for quote in side] for name, side in (("asks", asks), ("bids", bids))}
+    ids = {
+        "ts": str(_TIME_MS),
+        "checksum": 0,
+        "prevSeqId": 99 + number if number else -1,
+        "seqId": 100 + number,
+    }
+    arg = {"channel": "books", "instId": "BTC-USDT"}
+    return orjson.dumps({"arg": arg, "action": action, "data": [sides | ids]})
+
+
+def _huobi(frame: bytes) -> Any:
+    return orjson.loads(zlib.decompress(frame, 31))
+
+
+def _huobi_ticker(frame: bytes) -> list[Record]:
+    message = _huobi(frame)
+    symbol, tick = message["ch"].split(".")[1], message["tick"]
+    return [Ticker(
+        "huobi", "asia", _PAIRS[symbol], symbol, message["ts"], NOW_US, 1, 1, tick["lastPrice"],
+        tick["open"], tick["high"], tick["low"], None, None, tick["amount"], tick["vol"], tick["bid"],
+        tick["bidSize"], tick["ask"], tick["askSize"], StreamType.REALTIME,
+    )]  # fmt: skip
+
+
+def _huobi_trades(frame: bytes) -> list[Record]:
+    message = _huobi(frame)
+    symbol = message["ch"].split(".")[1]
+    pair = _PAIRS[symbol]
+    return [Trade(
+        "huobi", "asia", pair, symbol, trade["ts"], NOW_US, 1, 1, trade["price"], trade["amount"],
+        SIDES[trade["direction"]], str(trade["tradeId"]),
+    ) for trade in message["tick"]["data"]]  # fmt: skip
+
+
+def _huobi_book(kind: BookKind, id_key: str) -> Callable[[bytes], list[Record]]:
+    def plain(frame: bytes) -> list[Record]:
+        message = _huobi(frame)
+        symbol, tick = message["ch"].split(".")[1], message["tick"]
+        bids, asks = levels(tick["bids"]), levels(tick["asks"])
+        return [OrderBook(
+            "huobi", "asia", _PAIRS[symbol], symbol, message["ts"], NOW_US, 1, 1, kind, bids, asks,
+            None, tick[id_key],
+        )]  # fmt: skip
+
+    return plain
+
+
+def _zipped(frames: Callable[[int], list[bytes]]) -> Callable[[int], list[bytes]]:
+    return lambda count: [gzip.compress(text) for text in frames(count)]
+
+
+def _numbers(bids: list[Quote], asks: list[Quote]) -> dict[str, list[list[float]]]:
+    return {"bids": [[float(p), float(q)] for p, q in bids], "asks": [[float(p), float(q)] for p, q in asks]}
+
+
+def _huobi_update(bids: list[Quote], asks: list[Quote], number: int) -> bytes:
+    tick = {"seqNum": 100 + number, "prevSeqNum": 99 + number} | _numbers(bids, asks)
+    return orjson.dumps({"ch": "market.btcusdt.mbp.150", "ts": _TIME_MS, "tick": tick})
+
+
+def _huobi_answer() -> bytes:
+    data = {"seqNum": 100} | _numbers(*_book(150).best(150))
+    return orjson.dumps({"id": "2", "rep": "market.btcusdt.mbp.150", "status": "ok", "data": data})
+
+
+def _huobi_wholes(count: int) -> list[bytes]:
+    book, made = _book(150), []
+    for number in range(count):
+        book.change(_CHANGED)
+        tick = {"ts": _TIME_MS, "version": 100 + number} | _numbers(*book.best(150))
+        made.append(orjson.dumps({"ch": "market.btcusdt.depth.step0", "ts": _TIME_MS, "tick": tick}))
+    return made
+
+
+_BTC: Final = "BTC-USDT"
+_BYBIT_WHOLE: Final = _bybit_frame(*_book(1000).best(1000), 0, "snapshot")
+_OKX_WHOLE: Final = _okx_frame(*_book(400).best(400), 0, "snapshot")
+_HUOBI_BEFORE: Final = tuple(
+    gzip.compress(text)
+    for text in (b'{"id":"1","status":"ok","subbed":"market.btcusdt.mbp.150"}', _huobi_answer())
+)
+
+CASES: Final = (
+    Case("binance", "ticker", _BTC, documented("binance", "ticker"), _binance_ticker),
+    Case("binance", "trade", "ETH-BTC", documented("binance", "trade"), _binance_trade("t")),
+    Case(
+        "binance", "trade.aggregate", "1INCH-USDT", documented("binance", "trade.aggregate"),
+        _binance_trade("a"),
+    ),
+    Case(
+        "binance", "orderbook", _BTC, _updates(_binance_update, 1000), _binance_book,
+        (b'{"result":null,"id":1}',), _binance_rest(),
+    ),
+    Case("bybit", "ticker", _BTC, lambda count: [example("bybit", "ticker")] * count, _bybit_ticker),
+    Case("bybit", "trade", _BTC, documented("bybit", "trade"), _bybit_trades),
+    Case("bybit", "orderbook", _BTC, _updates(_bybit_frame, 1000), _bybit_book, (_BYBIT_WHOLE,)),
+    Case("okx", "ticker", _BTC, documented("okx", "ticker"), _okx_tickers),
+    Case("okx", "trade", _BTC, documented("okx", "trade"), _okx_trades),
+    Case("okx", "orderbook", _BTC, _updates(_okx_frame, 400), _okx_book, (_OKX_WHOLE,)),
+    Case("huobi", "ticker", _BTC, _zipped(documented("huobi", "ticker")), _huobi_ticker),
+    Case("huobi", "trade", _BTC, _zipped(documented("huobi", "trade")), _huobi_trades),
+    Case(
+        "huobi", "orderbook", _BTC, _zipped(_updates(_huobi_update, 150)),
+        _huobi_book(BookKind.DELTA, "seqNum"), _HUOBI_BEFORE,
+    ),
+    Case(
+        "huobi", "orderbook.whole", _BTC, _zipped(_huobi_wholes), _huobi_book(BookKind.SNAPSHOT, "version"),
+    ),
+)  # fmt: skip

@@ -1,202 +1,203 @@
-"""Frames of Bithumb, Coinone and Korbit for ``benchmarks.session``, and the plain way to read each.
+"""Cases of Upbit, Bithumb, Coinone and Korbit for ``benchmarks.session``.
 
-Tickers and trades are the documented examples, as they come in real time. Books are whole books, as every frame
-of these exchanges is: 15, 16 and 30 levels a side.
+Every book frame of theirs is the whole book, of 30, 15, 16 and 30 levels a side.
 """
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import orjson
 
-from benchmarks.western_frames import Case
+from benchmarks.session_case import NOW_US, SIDES, STREAM_TYPES, Case, MovingBook, Quote, documented
 from core.records import BookKind, Level, OrderBook, Record, Side, StreamType, Ticker, Trade
 
-_FRAMES: Final = Path(__file__).resolve().parent.parent / "tests" / "frames"
-_BITHUMB_LEVELS, _COINONE_LEVELS, _KORBIT_LEVELS = 15, 16, 30
-_BITHUMB_SHORT: Final = {
-    "type": "ty", "code": "cd", "timestamp": "tms", "trade_price": "tp", "opening_price": "op",
-    "high_price": "hp", "low_price": "lp", "prev_closing_price": "pcp", "signed_change_rate": "scr",
-    "acc_trade_volume_24h": "atv24h",
-    "acc_trade_price_24h": "atp24h", "stream_type": "st", "trade_timestamp": "ttms", "trade_volume": "tv",
-    "ask_bid": "ab", "sequential_id": "sid", "orderbook_units": "obu", "bid_price": "bp", "bid_size": "bs",
-    "ask_price": "ap", "ask_size": "as",
-}  # fmt: skip
-_COINONE_SHORT: Final = {
-    "channel": "c", "data": "d", "quote_currency": "qc", "target_currency": "tc", "timestamp": "t", "id": "i",
-    "asks": "a", "bids": "b", "price": "p", "qty": "q", "is_seller_maker": "sm", "quote_volume": "qv",
-    "target_volume": "tv", "high": "hi", "low": "lo", "first": "fi", "last": "la", "yesterday_last": "yla",
-    "ask_best_price": "abp", "ask_best_qty": "abq", "bid_best_price": "bbp", "bid_best_qty": "bbq",
+_PAIRS: Final = {
+    "KRW-BTC": "BTC-KRW", "KRW-ETH": "ETH-KRW", "KRW-1INCH": "1INCH-KRW", "USDT-BTC": "BTC-USDT",
+    "btc_krw": "BTC-KRW", "1inch_krw": "1INCH-KRW",
 }  # fmt: skip
 
 
-def _plain_bithumb(frame: bytes) -> Record:
-    data: dict[str, Any] = orjson.loads(frame)
-    names = {} if "type" in data else _BITHUMB_SHORT
+def _books(
+    exchange: str, name: str, depth: int, fill: Callable[[Any, list[Quote], list[Quote], int], None]
+) -> Callable[[int], list[bytes]]:
+    """The documented frame with whole books that move."""
 
-    def get(name: str) -> Any:
-        return data.get(names.get(name, name))
+    def frames(count: int) -> list[bytes]:
+        book, made = MovingBook(143_101_000, 1000, depth), []
+        message = orjson.loads(documented(exchange, name)(1)[0])
+        for number in range(count):
+            book.change(4)
+            fill(message, *book.best(depth), number)
+            made.append(orjson.dumps(message))
+        return made
 
-    quote, base = get("code").split("-")
-    common = ("bithumb", "korea", f"{base}-{quote}", f"{quote}-{base}")
-    match get("type"):
-        case "ticker":
-            return Ticker(
-                *common,
-                get("timestamp"),
-                0,
-                1,
-                1,
-                float(get("trade_price")),
-                get("opening_price"),
-                get("high_price"),
-                get("low_price"),
-                get("prev_closing_price"),
-                get("signed_change_rate"),
-                get("acc_trade_volume_24h"),
-                get("acc_trade_price_24h"),
-                stream_type=StreamType(get("stream_type")),
-            )
-        case "trade":
-            side = Side.SELL if get("ask_bid") == "ASK" else Side.BUY
-            price, quantity = float(get("trade_price")), float(get("trade_volume"))
-            time_ms, trade_id = get("trade_timestamp"), str(get("sequential_id"))
-            return Trade(*common, time_ms, 0, 1, 1, price, quantity, side, trade_id)
-        case _:
-            bid, bid_size, ask, ask_size = (
-                names.get(n, n) for n in ("bid_price", "bid_size", "ask_price", "ask_size")
-            )
-            units = get("orderbook_units")
-            bids = [Level(unit[bid], unit[bid_size]) for unit in units if unit[bid_size]]
-            asks = [Level(unit[ask], unit[ask_size]) for unit in units if unit[ask_size]]
-            return OrderBook(*common, get("timestamp"), 0, 1, 1, BookKind.SNAPSHOT, bids, asks, valid=True)
+    return frames
 
 
-def _plain_coinone(frame: bytes) -> Record:
-    whole: dict[str, Any] = orjson.loads(frame)
-    names = {} if "channel" in whole else _COINONE_SHORT
-    data = whole[names.get("data", "data")]
+def _ticker_of(exchange: str) -> Callable[[bytes], list[Record]]:
+    def plain(frame: bytes) -> list[Record]:
+        data = orjson.loads(frame)
+        code = data["code"]
+        return [Ticker(
+            exchange, "korea", _PAIRS[code], code, data["timestamp"], NOW_US, 1, 1, data["trade_price"],
+            data["opening_price"], data["high_price"], data["low_price"], data["prev_closing_price"],
+            data["signed_change_rate"], data["acc_trade_volume_24h"], data["acc_trade_price_24h"],
+            None, None, None, None, STREAM_TYPES[data["stream_type"]],
+        )]  # fmt: skip
 
-    def get(name: str) -> Any:
-        return data.get(names.get(name, name))
-
-    def number(name: str) -> float | None:
-        text = get(name)
-        return None if text is None else float(text)
-
-    quote, base = get("quote_currency"), get("target_currency")
-    common = ("coinone", "korea", f"{base}-{quote}", f"{quote}-{base}", get("timestamp"), 0, 1, 1)
-    match whole[names.get("channel", "channel")]:
-        case "TICKER":
-            return Ticker(
-                *common,
-                float(get("last")),
-                number("first"),
-                number("high"),
-                number("low"),
-                number("yesterday_last"),
-                None,
-                number("target_volume"),
-                number("quote_volume"),
-                number("bid_best_price"),
-                number("bid_best_qty"),
-                number("ask_best_price"),
-                number("ask_best_qty"),
-                StreamType.REALTIME,
-            )
-        case "TRADE":
-            side = Side.BUY if get("is_seller_maker") else Side.SELL
-            return Trade(*common, float(get("price")), float(get("qty")), side, get("id"))
-        case _:
-            price, quantity = names.get("price", "price"), names.get("qty", "qty")
-            bids = [Level(float(x[price]), float(x[quantity])) for x in get("bids")]
-            asks = [Level(float(x[price]), float(x[quantity])) for x in reversed(get("asks"))]
-            return OrderBook(*common, BookKind.SNAPSHOT, bids, asks, None, int(get("id")), None, True)
+    return plain
 
 
-def _plain_korbit(frame: bytes) -> Record | list[Record]:
-    whole: dict[str, Any] = orjson.loads(frame)
+def _trade_of(exchange: str) -> Callable[[bytes], list[Record]]:
+    def plain(frame: bytes) -> list[Record]:
+        data = orjson.loads(frame)
+        code = data["code"]
+        return [Trade(
+            exchange, "korea", _PAIRS[code], code, data["trade_timestamp"], NOW_US, 1, 1,
+            data["trade_price"], data["trade_volume"], SIDES[data["ask_bid"]], str(data["sequential_id"]),
+        )]  # fmt: skip
+
+    return plain
+
+
+def _upbit_trade_simple(frame: bytes) -> list[Record]:
+    data = orjson.loads(frame)
+    code = data["cd"]
+    return [Trade(
+        "upbit", "korea", _PAIRS[code], code, data["ttms"], NOW_US, 1, 1,
+        data["tp"], data["tv"], SIDES[data["ab"]], str(data["sid"]),
+    )]  # fmt: skip
+
+
+def _book_of(
+    exchange: str, code_key: str, time_key: str, units_key: str, names: Sequence[str], per_ms: int = 1
+) -> Callable[[bytes], list[Record]]:
+    bid, bid_size, ask, ask_size = names
+
+    def plain(frame: bytes) -> list[Record]:
+        data = orjson.loads(frame)
+        code, units = data[code_key], data[units_key]
+        return [OrderBook(
+            exchange, "korea", _PAIRS[code], code, data[time_key] // per_ms, NOW_US, 1, 1,
+            BookKind.SNAPSHOT,
+            [Level(unit[bid], unit[bid_size]) for unit in units],
+            [Level(unit[ask], unit[ask_size]) for unit in units],
+        )]  # fmt: skip
+
+    return plain
+
+
+_LONG: Final = ("bid_price", "bid_size", "ask_price", "ask_size")
+_SHORT: Final = ("bp", "bs", "ap", "as")
+
+
+def _fill_units(units_key: str, names: Sequence[str]) -> Callable[..., None]:
+    def fill(message: Any, bids: list[Quote], asks: list[Quote], _number: int) -> None:
+        message[units_key] = [
+            dict(zip(names, map(orjson.loads, (*bid, *ask)), strict=True))
+            for bid, ask in zip(bids, asks, strict=True)
+        ]
+
+    return fill
+
+
+def _coinone_ticker(frame: bytes) -> list[Record]:
+    data = orjson.loads(frame)["data"]
+    quote, base = data["quote_currency"], data["target_currency"]
+    return [Ticker(
+        "coinone", "korea", f"{base}-{quote}", f"{quote}-{base}", data["timestamp"], NOW_US, 1, 1,
+        float(data["last"]), float(data["first"]), float(data["high"]), float(data["low"]),
+        float(data["yesterday_last"]), None, float(data["target_volume"]), float(data["quote_volume"]),
+        float(data["bid_best_price"]), float(data["bid_best_qty"]), float(data["ask_best_price"]),
+        float(data["ask_best_qty"]), StreamType.REALTIME,
+    )]  # fmt: skip
+
+
+def _coinone_trade(frame: bytes) -> list[Record]:
+    data = orjson.loads(frame)["data"]
+    quote, base = data["quote_currency"], data["target_currency"]
+    return [Trade(
+        "coinone", "korea", f"{base}-{quote}", f"{quote}-{base}", data["timestamp"], NOW_US, 1, 1,
+        float(data["price"]), float(data["qty"]), Side.BUY if data["is_seller_maker"] else Side.SELL,
+        data["id"],
+    )]  # fmt: skip
+
+
+def _coinone_book(frame: bytes) -> list[Record]:
+    data = orjson.loads(frame)["data"]
+    quote, base = data["quote_currency"], data["target_currency"]
+    return [OrderBook(
+        "coinone", "korea", f"{base}-{quote}", f"{quote}-{base}", data["timestamp"], NOW_US, 1, 1,
+        BookKind.SNAPSHOT,
+        [Level(float(level["price"]), float(level["qty"])) for level in data["bids"]],
+        [Level(float(level["price"]), float(level["qty"])) for level in reversed(data["asks"])],
+        None, int(data["id"]),
+    )]  # fmt: skip
+
+
+def _fill_coinone(message: Any, bids: list[Quote], asks: list[Quote], number: int) -> None:
+    _fill_data(message, bids, asks[::-1], number)
+    message["data"]["id"] = f"1793604690015{number:04d}"
+
+
+def _korbit_ticker(frame: bytes) -> list[Record]:
+    whole = orjson.loads(frame)
     symbol, data = whole["symbol"], whole["data"]
-    common = ("korbit", "korea", symbol.upper().replace("_", "-"), symbol)
-    match whole["type"]:
-        case "ticker":
-            return Ticker(
-                *common,
-                whole["timestamp"],
-                0,
-                1,
-                1,
-                float(data["close"]),
-                float(data["open"]),
-                float(data["high"]),
-                float(data["low"]),
-                float(data["prevClose"]),
-                float(data["priceChangePercent"]) / 100,
-                float(data["volume"]),
-                float(data["quoteVolume"]),
-                float(data["bestBidPrice"]),
-                None,
-                float(data["bestAskPrice"]),
-                None,
-                StreamType.SNAPSHOT if whole.get("snapshot") else StreamType.REALTIME,
-            )
-        case "trade":
-            return [
-                Trade(
-                    *common,
-                    trade["timestamp"],
-                    0,
-                    1,
-                    1,
-                    float(trade["price"]),
-                    float(trade["qty"]),
-                    Side.BUY if trade["isBuyerTaker"] else Side.SELL,
-                    str(trade["tradeId"]),
-                )
-                for trade in data
-            ]
-        case _:
-            bids = [Level(float(x["price"]), float(x["qty"])) for x in data["bids"]]
-            asks = [Level(float(x["price"]), float(x["qty"])) for x in data["asks"]]
-            time_ms = data["timestamp"]
-            return OrderBook(*common, time_ms, 0, 1, 1, BookKind.SNAPSHOT, bids, asks, valid=True)
+    return [Ticker(
+        "korbit", "korea", _PAIRS[symbol], symbol, whole["timestamp"], NOW_US, 1, 1, float(data["close"]),
+        float(data["open"]), float(data["high"]), float(data["low"]), float(data["prevClose"]),
+        float(data["priceChangePercent"]) / 100, float(data["volume"]), float(data["quoteVolume"]),
+        float(data["bestBidPrice"]), None, float(data["bestAskPrice"]), None, StreamType.REALTIME,
+    )]  # fmt: skip
 
 
-def _frames(exchange: str, name: str) -> Callable[[int], list[bytes]]:
-    """The documented frame in real time; the sides of a book repeated up to their usual length."""
-    frame = (_FRAMES / exchange / f"{name}.json").read_bytes().strip()
-    frame = frame.replace(b"SNAPSHOT", b"REALTIME").replace(b'"snapshot":true,', b"")
-    if name.startswith("orderbook"):
-        book = orjson.loads(frame)
-        holder = book.get("data") or book.get("d") or book
-        levels = {"bithumb": _BITHUMB_LEVELS, "coinone": _COINONE_LEVELS, "korbit": _KORBIT_LEVELS}[exchange]
-        for side in ("orderbook_units", "obu", "bids", "asks", "b", "a"):
-            if side in holder:
-                holder[side] = holder[side][:1] * levels
-        frame = orjson.dumps(book)
-    return lambda count: [frame] * count
+def _korbit_trades(frame: bytes) -> list[Record]:
+    whole = orjson.loads(frame)
+    symbol = whole["symbol"]
+    pair = _PAIRS[symbol]
+    return [Trade(
+        "korbit", "korea", pair, symbol, trade["timestamp"], NOW_US, 1, 1, float(trade["price"]),
+        float(trade["qty"]), Side.BUY if trade["isBuyerTaker"] else Side.SELL, str(trade["tradeId"]),
+    ) for trade in whole["data"]]  # fmt: skip
 
 
-def _case(exchange: str, name: str, symbol: str, plain: Callable[[bytes], object]) -> Case:
-    return Case(exchange, name, symbol, (), _frames(exchange, name), plain)
+def _korbit_book(frame: bytes) -> list[Record]:
+    whole = orjson.loads(frame)
+    symbol, data = whole["symbol"], whole["data"]
+    return [OrderBook(
+        "korbit", "korea", _PAIRS[symbol], symbol, data["timestamp"], NOW_US, 1, 1, BookKind.SNAPSHOT,
+        [Level(float(level["price"]), float(level["qty"])) for level in data["bids"]],
+        [Level(float(level["price"]), float(level["qty"])) for level in data["asks"]],
+    )]  # fmt: skip
 
+
+def _fill_data(message: Any, bids: list[Quote], asks: list[Quote], _number: int) -> None:
+    for name, side in (("bids", bids), ("asks", asks)):
+        message["data"][name] = [{"price": price, "qty": quantity} for price, quantity in side]
+
+
+_UNITS: Final = "orderbook_units"
+_LONG_BOOK: Final = ("code", "timestamp", _UNITS, _LONG)
+_UPBIT_BOOKS: Final = _books("upbit", "orderbook", 30, _fill_units(_UNITS, _LONG))
+_UPBIT_SIMPLE: Final = _books("upbit", "orderbook.simple", 30, _fill_units("obu", _SHORT))
+_UPBIT_PLAIN_SIMPLE: Final = _book_of("upbit", "cd", "tms", "obu", _SHORT)
+_BITHUMB_BOOKS: Final = _books("bithumb", "orderbook", 15, _fill_units(_UNITS, _LONG))
+_COINONE_BOOKS: Final = _books("coinone", "orderbook", 16, _fill_coinone)
+_KORBIT_BOOKS: Final = _books("korbit", "orderbook", 30, _fill_data)
 
 CASES: Final = (
-    _case("bithumb", "ticker", "BTC-KRW", _plain_bithumb),
-    _case("bithumb", "ticker.simple", "ETH-BTC", _plain_bithumb),
-    _case("bithumb", "trade", "ETH-KRW", _plain_bithumb),
-    _case("bithumb", "trade.simple", "1INCH-KRW", _plain_bithumb),
-    _case("bithumb", "orderbook", "BTC-KRW", _plain_bithumb),
-    _case("bithumb", "orderbook.simple", "1INCH-KRW", _plain_bithumb),
-    _case("coinone", "ticker", "BTC-KRW", _plain_coinone),
-    _case("coinone", "ticker.short", "XRP-KRW", _plain_coinone),
-    _case("coinone", "trade", "XRP-KRW", _plain_coinone),
-    _case("coinone", "trade.short", "1INCH-KRW", _plain_coinone),
-    _case("coinone", "orderbook", "BTC-KRW", _plain_coinone),
-    _case("coinone", "orderbook.short", "XRP-KRW", _plain_coinone),
-    _case("korbit", "ticker", "BTC-KRW", _plain_korbit),
-    _case("korbit", "trade", "BTC-KRW", _plain_korbit),
-    _case("korbit", "trade.several", "1INCH-KRW", _plain_korbit),
-    _case("korbit", "orderbook", "BTC-KRW", _plain_korbit),
+    Case("upbit", "ticker", "BTC-KRW", documented("upbit", "ticker"), _ticker_of("upbit")),
+    Case("upbit", "trade", "ETH-KRW", documented("upbit", "trade"), _trade_of("upbit")),
+    Case("upbit", "trade.simple", "BTC-USDT", documented("upbit", "trade.simple"), _upbit_trade_simple),
+    Case("upbit", "orderbook", "BTC-KRW", _UPBIT_BOOKS, _book_of("upbit", *_LONG_BOOK)),
+    Case("upbit", "orderbook.simple", "1INCH-KRW", _UPBIT_SIMPLE, _UPBIT_PLAIN_SIMPLE),
+    Case("bithumb", "ticker", "BTC-KRW", documented("bithumb", "ticker"), _ticker_of("bithumb")),
+    Case("bithumb", "trade", "ETH-KRW", documented("bithumb", "trade"), _trade_of("bithumb")),
+    Case("bithumb", "orderbook", "BTC-KRW", _BITHUMB_BOOKS, _book_of("bithumb", *_LONG_BOOK, 1000)),
+    Case("coinone", "ticker", "BTC-KRW", documented("coinone", "ticker"), _coinone_ticker),
+    Case("coinone", "trade", "XRP-KRW", documented("coinone", "trade"), _coinone_trade),
+    Case("coinone", "orderbook", "BTC-KRW", _COINONE_BOOKS, _coinone_book),
+    Case("korbit", "ticker", "BTC-KRW", documented("korbit", "ticker"), _korbit_ticker),
+    Case("korbit", "trade", "1INCH-KRW", documented("korbit", "trade.several"), _korbit_trades),
+    Case("korbit", "orderbook", "BTC-KRW", _KORBIT_BOOKS, _korbit_book),
 )

@@ -1,237 +1,238 @@
-"""Frames of Coinbase, Kraken and Bitfinex for ``benchmarks.session``, and the plain way to read each.
+"""Cases of Coinbase, Kraken and Bitfinex for ``benchmarks.session``.
 
-Tickers and trades are the documented examples. Books are whole books of 250 levels a side under updates of
-one level, with the sequence and the checksum that the exchange sends; the plain way reads the updates and
-keeps no book.
+Books are whole ones of 1,000 (Bitfinex: 250) levels a side under updates of four changed levels a side, one,
+and one in all, with the checksums that the exchange sends.
 """
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import orjson
 
+from benchmarks.session_case import NOW_US, SIDES, Case, MovingBook, Quote, documented, numbered
 from core.records import BookKind, Level, OrderBook, Record, Side, StreamType, Ticker, Trade
+from tests.frames import frame as example
 
-_FRAMES: Final = Path(__file__).resolve().parent.parent / "tests" / "frames"
-_LEVELS: Final = 250
-_SIDES: Final = {"buy": Side.BUY, "sell": Side.SELL}
-
-
-class Case(NamedTuple):
-    """One row: ``before`` is given to the session first, ``frames`` makes as many as asked for."""
-
-    exchange: str
-    name: str
-    symbol: str
-    before: tuple[bytes, ...]
-    frames: Callable[[int], list[bytes]]
-    plain: Callable[[bytes], object]
-
-
-def _documented(exchange: str, name: str) -> bytes:
-    return (_FRAMES / exchange / f"{name}.json").read_bytes().strip()
+_ISO: Final = "2026-11-02T07:31:40.440295Z"
+_TIME_MS: Final = NOW_US // 1000
+_BITFINEX_LEVELS: Final = 250
+_UPDATES_A_CHECKSUM: Final = 10
+_PAIRS: Final = {"BTC/USD": "BTC-USD", "MATIC/USD": "MATIC-USD"}
+_TAKERS: Final = {"buy": Side.SELL, "sell": Side.BUY}
 
 
 def _ms(text: str) -> int:
-    return int(datetime.fromisoformat(text).timestamp() * 1000)
+    return round(datetime.fromisoformat(text).timestamp() * 1e6) // 1000
 
 
-# -- Coinbase --------------------------------------------------------------------------------------------
+def _book(depth: int = 1000) -> MovingBook:
+    return MovingBook(45_283.5, 0.1, depth)
 
 
-def _plain_coinbase(frame: bytes) -> Record:
-    data: dict[str, Any] = orjson.loads(frame)
+def _coinbase_ticker(frame: bytes) -> list[Record]:
+    data = orjson.loads(frame)
     symbol = data["product_id"]
-    common = ("coinbase", "na", symbol, symbol, _ms(data["time"]), 0, 1, 1)
-    match data["type"]:
-        case "ticker":
-            return Ticker(
-                *common,
-                float(data["price"]),
-                float(data["open_24h"]),
-                float(data["high_24h"]),
-                float(data["low_24h"]),
-                volume_24h=float(data["volume_24h"]),
-                bid=float(data["best_bid"]),
-                bid_quantity=float(data["best_bid_size"]),
-                ask=float(data["best_ask"]),
-                ask_quantity=float(data["best_ask_size"]),
-                stream_type=StreamType.REALTIME,
-            )
-        case "match":
-            side = Side.SELL if data["side"] == "buy" else Side.BUY
-            return Trade(*common, float(data["price"]), float(data["size"]), side, str(data["trade_id"]))
-        case _:
-            sides: dict[str, list[Level]] = {"buy": [], "sell": []}
-            for side, price, size in data["changes"]:
-                sides[side].append(Level(float(price), float(size)))
-            return OrderBook(*common, BookKind.DELTA, sides["buy"], sides["sell"])
+    return [Ticker(
+        "coinbase", "na", symbol, symbol, _ms(data["time"]), NOW_US, 1, 1, float(data["price"]),
+        float(data["open_24h"]), float(data["high_24h"]), float(data["low_24h"]), None, None,
+        float(data["volume_24h"]), None, float(data["best_bid"]), float(data["best_bid_size"]),
+        float(data["best_ask"]), float(data["best_ask_size"]), StreamType.REALTIME,
+    )]  # fmt: skip
 
 
-def _coinbase_book() -> bytes:
-    return orjson.dumps(
-        {
-            "type": "snapshot",
-            "product_id": "BTC-USD",
-            "bids": [[f"{10101.8 - i / 10:.2f}", "1.50000000"] for i in range(_LEVELS)],
-            "asks": [[f"{10102.5 + i / 10:.2f}", "1.50000000"] for i in range(_LEVELS)],
-        }
-    )
+def _coinbase_trade(frame: bytes) -> list[Record]:
+    data = orjson.loads(frame)
+    symbol = data["product_id"]
+    return [Trade(
+        "coinbase", "na", symbol, symbol, _ms(data["time"]), NOW_US, 1, 1, float(data["price"]),
+        float(data["size"]), _TAKERS[data["side"]], str(data["trade_id"]),
+    )]  # fmt: skip
 
 
-# -- Kraken ----------------------------------------------------------------------------------------------
+def _coinbase_book(frame: bytes) -> list[Record]:
+    data = orjson.loads(frame)
+    symbol = data["product_id"]
+    bids: list[Level] = []
+    asks: list[Level] = []
+    for side, price, size in data["changes"]:
+        (bids if side == "buy" else asks).append(Level(float(price), float(size)))
+    time_ms = _ms(data["time"])
+    return [OrderBook("coinbase", "na", symbol, symbol, time_ms, NOW_US, 1, 1, BookKind.DELTA, bids, asks)]
 
 
-def _plain_kraken(frame: bytes) -> list[Record]:
-    message: dict[str, Any] = orjson.loads(frame)
-    records: list[Record] = []
-    for data in message["data"]:
-        symbol = data["symbol"]
-        common = ("kraken", "na", symbol, symbol, _ms(data["timestamp"]), 0, 1, 1)
-        match message["channel"]:
-            case "ticker":
-                records.append(
-                    Ticker(
-                        *common,
-                        data["last"],
-                        high=data["high"],
-                        low=data["low"],
-                        change_rate=data["change_pct"] / 100,
-                        volume_24h=data["volume"],
-                        bid=data["bid"],
-                        bid_quantity=data["bid_qty"],
-                        ask=data["ask"],
-                        ask_quantity=data["ask_qty"],
-                        stream_type=StreamType.REALTIME,
-                    )
-                )
-            case "trade":
-                trade = (data["price"], data["qty"], _SIDES[data["side"]], str(data["trade_id"]))
-                records.append(Trade(*common, *trade))
-            case _:
-                bids, asks = (
-                    [Level(level["price"], level["qty"]) for level in data[side]] for side in ("bids", "asks")
-                )
-                records.append(OrderBook(*common, BookKind.DELTA, bids, asks, checksum=data["checksum"]))
-    return records
+def _coinbase_trades(count: int) -> list[bytes]:
+    trade = example("coinbase", "trade")
+    return [
+        trade.replace(b'"trade_id":10', f'"trade_id":{number}'.encode()) for number in range(10, 10 + count)
+    ]
 
 
-def _kraken_levels(levels: list[tuple[str, str]]) -> str:
-    return ",".join(f'{{"price":{price},"qty":{quantity}}}' for price, quantity in levels)
+def _coinbase_whole() -> bytes:
+    bids, asks = _book().best(1000)
+    return orjson.dumps({"type": "snapshot", "product_id": "BTC-USD", "bids": bids, "asks": asks})
 
 
-def _kraken_frame(kind: str, bids: list[tuple[str, str]], asks: list[tuple[str, str]], checksum: int) -> bytes:
+def _coinbase_updates(count: int) -> list[bytes]:
+    book, made = _book(), []
+    for _ in range(count):
+        bids, asks = book.change(4)
+        changes = [("buy", *quote) for quote in bids] + [("sell", *quote) for quote in asks]
+        update = {"type": "l2update", "product_id": "BTC-USD", "changes": changes, "time": _ISO}
+        made.append(orjson.dumps(update))
+    return made
+
+
+def _kraken_tickers(frame: bytes) -> list[Record]:
+    return [Ticker(
+        "kraken", "na", _PAIRS[data["symbol"]], data["symbol"], _ms(data["timestamp"]), NOW_US, 1, 1,
+        data["last"], None, data["high"], data["low"], None, data["change_pct"] / 100, data["volume"],
+        None, data["bid"], data["bid_qty"], data["ask"], data["ask_qty"], StreamType.REALTIME,
+    ) for data in orjson.loads(frame)["data"]]  # fmt: skip
+
+
+def _kraken_trades(frame: bytes) -> list[Record]:
+    return [Trade(
+        "kraken", "na", _PAIRS[data["symbol"]], data["symbol"], _ms(data["timestamp"]), NOW_US, 1, 1,
+        data["price"], data["qty"], SIDES[data["side"]], str(data["trade_id"]),
+    ) for data in orjson.loads(frame)["data"]]  # fmt: skip
+
+
+def _kraken_books(frame: bytes) -> list[Record]:
+    return [OrderBook(
+        "kraken", "na", _PAIRS[data["symbol"]], data["symbol"], _ms(data["timestamp"]), NOW_US, 1, 1,
+        BookKind.DELTA,
+        [Level(level["price"], level["qty"]) for level in data["bids"]],
+        [Level(level["price"], level["qty"]) for level in data["asks"]],
+        None, None, data["checksum"],
+    ) for data in orjson.loads(frame)["data"]]  # fmt: skip
+
+
+def _kraken_frame(kind: str, bids: Sequence[Quote], asks: Sequence[Quote], book: MovingBook) -> bytes:
+    best_bids, best_asks = book.best(10)
+    digits = "".join(text.replace(".", "").lstrip("0") for quote in best_asks + best_bids for text in quote)
+    sides = [
+        ",".join(f'{{"price":{price},"qty":{quantity}}}' for price, quantity in side) for side in (bids, asks)
+    ]
     return (
-        f'{{"channel":"book","type":"{kind}","data":[{{"symbol":"BTC/USD","bids":[{_kraken_levels(bids)}],'
-        f'"asks":[{_kraken_levels(asks)}],"checksum":{checksum},"timestamp":"2023-10-06T17:35:55.440295Z"}}]}}'
+        f'{{"channel":"book","type":"{kind}","data":[{{"symbol":"BTC/USD","bids":[{sides[0]}],'
+        f'"asks":[{sides[1]}],"checksum":{zlib.crc32(digits.encode())},"timestamp":"{_ISO}"}}]}}'
     ).encode()
 
 
-def _kraken_book(best_bid: str) -> tuple[list[tuple[str, str]], list[tuple[str, str]], int]:
-    """Both sides with this quantity at the best bid, and their checksum."""
-    bids = [(f"{45283.5 - i / 10:.1f}", best_bid if i == 0 else "0.10000000") for i in range(_LEVELS)]
-    asks = [(f"{45285.2 + i / 10:.1f}", "0.00100000") for i in range(_LEVELS)]
-    texts = [part.replace(".", "").lstrip("0") for level in asks[:10] + bids[:10] for part in level]
-    return bids, asks, zlib.crc32("".join(texts).encode())
-
-
 def _kraken_updates(count: int) -> list[bytes]:
-    updates = []
-    for quantity in ("0.20000000", "0.30000000"):
-        bids, _, checksum = _kraken_book(quantity)
-        updates.append(_kraken_frame("update", bids[:1], [], checksum))
-    return [updates[number % 2] for number in range(count)]
+    book = _book()
+    return [_kraken_frame("update", *book.change(1), book) for _ in range(count)]
 
 
-# -- Bitfinex --------------------------------------------------------------------------------------------
+def _bitfinex_ticker(frame: bytes) -> list[Record]:
+    _channel, body, *tail = orjson.loads(frame)
+    bid, _, ask, _, _, rate, last, volume, high, low = body
+    return [Ticker(
+        "bitfinex", "europe", "BTC-USD", "tBTCUSD", tail[1] if len(tail) > 1 else None, NOW_US, 1, 1, last,
+        None, high, low, None, rate, volume, None, bid, None, ask, None, StreamType.REALTIME,
+    )]  # fmt: skip
 
 
-def _plain_bitfinex(frame: bytes) -> Record:
-    message: list[Any] = orjson.loads(frame)
-    common = ("bitfinex", "europe", "tBTCUSD", "tBTCUSD", message[-1], 0, 1, 1)
-    if message[1] == "te":
-        trade_id, time_ms, amount, price = message[2]
-        side = Side.BUY if amount > 0 else Side.SELL
-        return Trade(*common[:4], time_ms, *common[5:], price, abs(amount), side, str(trade_id))
-    body = message[1]
-    if len(body) == 3:
-        level = Level(body[0], abs(body[2]) if body[1] else 0.0)
-        bids, asks = ([level], []) if body[2] > 0 else ([], [level])
-        return OrderBook(*common, BookKind.DELTA, bids, asks)
-    return Ticker(
-        *common,
-        body[6],
-        high=body[8],
-        low=body[9],
-        change_rate=body[5],
-        volume_24h=body[7],
-        bid=body[0],
-        ask=body[2],
+def _bitfinex_trade(frame: bytes) -> list[Record]:
+    trade_id, time_ms, amount, price = orjson.loads(frame)[2]
+    side = Side.BUY if amount > 0 else Side.SELL
+    return [Trade(
+        "bitfinex", "europe", "BTC-USD", "tBTCUSD", time_ms, NOW_US, 1, 1, price, abs(amount), side,
+        str(trade_id),
+    )]  # fmt: skip
+
+
+def _bitfinex_book(frame: bytes) -> list[Record]:
+    _channel, body, *tail = orjson.loads(frame)
+    bids: list[Level] = []
+    asks: list[Level] = []
+    checksum = None
+    if body == "cs":
+        checksum = tail.pop(0)
+    else:
+        price, count, amount = body
+        (bids if amount > 0 else asks).append(Level(price, abs(amount) if count else 0.0))
+    time_ms = tail[1] if len(tail) > 1 else None
+    return [OrderBook(
+        "bitfinex", "europe", "BTC-USD", "tBTCUSD", time_ms, NOW_US, 1, 1, BookKind.DELTA, bids, asks,
+        None, None, checksum,
+    )]  # fmt: skip
+
+
+def _bitfinex_entry(quote: Quote, sign: str) -> str:
+    price, quantity = quote[0].removesuffix("0"), quote[1]
+    return f"[{price},0,{sign}1]" if quantity == "0" else f"[{price},3,{sign}{quantity}]"
+
+
+def _bitfinex_whole(tail: str) -> bytes:
+    bids, asks = _book(_BITFINEX_LEVELS).best(_BITFINEX_LEVELS)
+    entries = [_bitfinex_entry(quote, "") for quote in bids] + [_bitfinex_entry(quote, "-") for quote in asks]
+    return f"[10092,[{','.join(entries)}],1{tail}]".encode()
+
+
+def _bitfinex_checksum(book: MovingBook) -> int:
+    entries = [
+        _bitfinex_entry(quote, sign)[1:-1].split(",")
+        for pair in zip(*book.best(25), strict=True)
+        for quote, sign in zip(pair, ("", "-"), strict=True)
+    ]
+    crc = zlib.crc32(":".join(f"{price}:{amount}" for price, _count, amount in entries).encode())
+    return crc - 2**32 if crc >= 2**31 else crc
+
+
+def _bitfinex_updates(tail: str, *, checked: bool) -> Callable[[int], list[bytes]]:
+    def frames(count: int) -> list[bytes]:
+        book, made = _book(_BITFINEX_LEVELS), []
+        waiting: list[str] = []
+        for number in range(2, count + 2):
+            if not waiting:
+                bids, asks = book.change(1)
+                waiting = [_bitfinex_entry(bids[0], ""), _bitfinex_entry(asks[0], "-")]
+                if checked and number % _UPDATES_A_CHECKSUM < 2:
+                    waiting.append(f'"cs",{_bitfinex_checksum(book)}')
+            made.append(f"[10092,{waiting.pop(0)},{number}{tail}]".encode())
+        return made
+
+    return frames
+
+
+def _bitfinex_cases(variant: str, tail: str) -> tuple[Case, ...]:
+    """``tail``: what stands behind the sequence. The session asks for the time, and for checksums of books;
+    cryptofeed for the sequence alone."""
+    ticker = (
+        "[224555,[7616.5,31.89055171,7617.5,43.35811862,-550.8,-0.0674,7617.1,8314.71200815,8257.8,7500],SEQ"
     )
-
-
-def _numbered(text: str, count: int) -> list[bytes]:
-    """The frame with a sequence that goes on, and each trade its own id."""
-    return [text.replace("SEQ", str(number + 2)).encode() for number in range(count)]
-
-
-def _bitfinex_book() -> bytes:
-    bids = [[7254.7 - i / 10, 3, 1.5] for i in range(_LEVELS)]
-    asks = [[7254.8 + i / 10, 3, -1.5] for i in range(_LEVELS)]
-    return orjson.dumps([10092, [*bids, *asks], 1, 1574694475100])
-
-
-def _cases() -> tuple[Case, ...]:
-    coinbase = {name: _documented("coinbase", name) for name in ("ticker", "trade", "orderbook")}
-    kraken = {name: _documented("kraken", name) for name in ("ticker", "trade")}
-    opened = {name: _documented("bitfinex", f"subscribed.{name}") for name in ("ticker", "trades", "book")}
-    ticker = "[224555,[7616.5,31.89,7617.5,43.35,-550.8,-0.0674,7617.1,8314.71,8257.8,7500],SEQ,1574694478808]"
-    trade = '[19111,"te",[401597SEQ,1574694479001,-0.0125,7245.2],SEQ,1574694479015]'
-    book = "[10092,[7254.6,2,0.75],SEQ,1574694475180]"
+    trade = '[19111,"te",[401597SEQ,1574694479001,-0.0125,7245.2],SEQ'
+    opened = [example("bitfinex", f"subscribed.{name}") for name in ("ticker", "trades", "book")]
+    opened[2] = opened[2].replace(b"ETH", b"BTC").replace(b'"25"', b'"250"')
+    first = ticker.replace("SEQ", "1") + tail + "]"
     return (
-        Case("coinbase", "ticker", "ETH-USD", (), lambda n: [coinbase["ticker"]] * n, _plain_coinbase),
-        Case("coinbase", "trade", "BTC-USD", (), lambda n: [coinbase["trade"]] * n, _plain_coinbase),
         Case(
-            "coinbase",
-            "orderbook",
-            "BTC-USD",
-            (_coinbase_book(),),
-            lambda n: [coinbase["orderbook"]] * n,
-            _plain_coinbase,
-        ),
-        Case("kraken", "ticker", "BTC-USD", (), lambda n: [kraken["ticker"]] * n, _plain_kraken),
-        Case("kraken", "trade", "MATIC-USD", (), lambda n: [kraken["trade"]] * n, _plain_kraken),
-        Case(
-            "kraken",
-            "orderbook",
-            "BTC-USD",
-            (_kraken_frame("snapshot", *_kraken_book("0.10000000")),),
-            _kraken_updates,
-            _plain_kraken,
+            "bitfinex", f"ticker{variant}", "BTC-USD", numbered(f"{ticker}{tail}]", 2), _bitfinex_ticker,
+            (opened[0], first.encode()),
         ),
         Case(
-            "bitfinex",
-            "ticker",
-            "BTC-USD",
-            (opened["ticker"],),
-            lambda n: _numbered(ticker, n),
-            _plain_bitfinex,
+            "bitfinex", f"trade{variant}", "BTC-USD", numbered(f"{trade}{tail}]"), _bitfinex_trade,
+            opened[1:2],
         ),
         Case(
-            "bitfinex", "trade", "BTC-USD", (opened["trades"],), lambda n: _numbered(trade, n), _plain_bitfinex
+            "bitfinex", f"orderbook{variant}", "BTC-USD", _bitfinex_updates(tail, checked=bool(tail)),
+            _bitfinex_book, (opened[2], _bitfinex_whole(tail)),
         ),
-        Case(
-            "bitfinex",
-            "orderbook",
-            "ETH-USD",
-            (opened["book"], _bitfinex_book()),
-            lambda n: _numbered(book, n),
-            _plain_bitfinex,
-        ),
-    )
+    )  # fmt: skip
 
 
-CASES: Final = _cases()
+_KRAKEN_WHOLE: Final = _kraken_frame("snapshot", *_book().best(1000), _book())
+
+CASES: Final = (
+    Case("coinbase", "ticker", "ETH-USD", documented("coinbase", "ticker"), _coinbase_ticker),
+    Case("coinbase", "trade", "BTC-USD", _coinbase_trades, _coinbase_trade),
+    Case("coinbase", "orderbook", "BTC-USD", _coinbase_updates, _coinbase_book, (_coinbase_whole(),)),
+    Case("kraken", "ticker", "BTC-USD", documented("kraken", "ticker"), _kraken_tickers),
+    Case("kraken", "trade", "MATIC-USD", documented("kraken", "trade"), _kraken_trades),
+    Case("kraken", "orderbook", "BTC-USD", _kraken_updates, _kraken_books, (_KRAKEN_WHOLE,)),
+    *_bitfinex_cases("", f",{_TIME_MS}"),
+    *_bitfinex_cases(".sequence", ""),
+)

@@ -757,7 +757,8 @@ def _pairs_of(side: BookSide) -> list[bytes]:
     texts = side.texts
     if texts is None:
         best = cast(list[_BookLevel], side.best(_CHECKSUM_LEVELS))
-        texts = side.texts = [level.pair for level in best]
+        texts = [level.pair for level in best]
+        side.remember(texts, best, _CHECKSUM_LEVELS)
     return texts
 
 

@@ -468,7 +468,8 @@ def _digits_of(side: BookSide) -> list[bytes]:
     texts = side.texts
     if texts is None:
         best = cast(list[_BookLevel], side.best(_CHECKSUM_LEVELS))
-        texts = side.texts = [b"".join([level.digits for level in best])]
+        texts = [b"".join([level.digits for level in best])]
+        side.remember(texts, best, _CHECKSUM_LEVELS)
     return texts
 
 

@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
-from benchmarks import stages
+from benchmarks import session, stages
 from benchmarks.feeder import Feeder
 from benchmarks.market_frames import SYMBOLS, frames
 from benchmarks.plain_path import as_message
+from benchmarks.session_case import Case
 from core.exchanges.table import PROFILES
 from core.identity import Exchange, RequestType
 from core.session import StreamSession
@@ -71,3 +72,11 @@ async def test_the_stages_are_those_of_a_running_stream(monkeypatch: pytest.Monk
     rows = await stages.measure("ticker", deflate=False)
     assert len(rows) == 6
     assert all(until_us > 0 for _, _, until_us in rows)
+
+
+@pytest.mark.parametrize("case", session.CASES, ids=str)
+def test_the_session_and_the_plain_way_make_the_same_records(case: Case) -> None:
+    made = case.frames(40)
+    of_the_session, records = session.checked(case, made)
+    assert of_the_session.frames == len(made) + len(case.before)
+    assert len(records) >= len(made)

@@ -4,7 +4,7 @@ A level is stored as the very object that came in the frame, so that keeping a b
 and a level that knows its own text (``TextLevel``) still has it when a checksum is computed.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Final
@@ -49,126 +49,138 @@ class BookSide:
 
     It holds up to ``capacity`` levels and then loses the worst. What was lost is unknown until it changes.
 
-    The prices are kept in order as long as the best are asked for every few changes, as for a checksum. In
-    between a level costs half as much: there is no order then, or a heap once levels have to be lost.
+    The levels are kept in order, the best last, as long as the best are asked for every few changes, as for a
+    checksum: they are a slice then, and little has to be moved for what changes near them. In between a level
+    costs half as much: there is no order then, or a heap once levels have to be lost.
 
     ``texts``: what a dialect made of the best levels for a checksum; None once one of them has changed.
     """
 
-    __slots__ = ("_best_last", "_edge", "_levels", "_prices", "_unasked", "_worst", "capacity", "texts")
+    __slots__ = (
+        "_by_price", "_edge", "_keys", "_levels", "_sign", "_unasked", "_worst", "capacity", "texts",
+    )  # fmt: skip
 
     def __init__(self, *, best_last: bool, capacity: int) -> None:
-        self._best_last = best_last
-        self._levels: dict[float, Level] = {}
-        # Upwards; None while they are not kept in order.
-        self._prices: list[float] | None = []
+        """``best_last``: by their prices upwards the best is the last, as of bids."""
+        # A level's key is its price, below 0 on the side where low prices are good.
+        self._sign = 1.0 if best_last else -1.0
+        # In order: keys upwards, and their levels. Otherwise ``_keys`` is None, and the levels are by price.
+        self._keys: list[float] | None = []
+        self._levels: list[Level] = []
+        self._by_price: dict[float, Level] = {}
         # How many changes came since the best were asked for.
         self._unasked = 0
-        # Each price that is held, and some that were: the worst on top, so those of asks are below 0.
+        # The key of each level that is held, and some that were, with the worst on top.
         self._worst: list[float] | None = None
         self.capacity = capacity
         self.texts: list[bytes] | None = None
-        # The price from which on a change is one of ``texts``; None: every change is.
+        # The key from which on a change is one of ``texts``; None: every change is.
         self._edge: float | None = None
 
     def __len__(self) -> int:
-        return len(self._levels)
+        return len(self._by_price) if self._keys is None else len(self._keys)
 
     def replace(self, levels: Iterable[Level]) -> None:
         """Hold exactly these; those of quantity 0 are none."""
-        self._levels = {level.price: level for level in levels if level.quantity}
         self.texts = None
-        self._in_order()
-        if len(self._levels) > self.capacity:
-            self._trim()
+        self._by_price = {level.price: level for level in levels if level.quantity}
+        self._lose_worst(self._in_order())
 
     def apply(self, levels: Sequence[Level]) -> None:
         """Set each level to its quantity; 0 removes it, also one that is not there."""
-        known = self._levels
         if self.texts is not None:
             self._forget(levels)
-        if self._prices is not None:
-            self._apply_in_order(levels, self._prices)
+        if self._keys is not None:
+            self._apply_in_order(levels, self._keys)
         elif self._worst is not None:
             self._apply_on_heap(levels, self._worst)
         else:
-            for level in levels:
-                if level.quantity:
-                    known[level.price] = level
-                else:
-                    known.pop(level.price, None)
-        if len(known) > self.capacity:
-            self._trim()
+            self._apply_by_price(levels)
 
     def best(self, count: int) -> list[Level]:
         """The ``count`` best levels, the best first."""
-        prices = self._prices
-        if prices is None:
-            prices = self._in_order()
+        if self._keys is None:
+            self._in_order()
         self._unasked = 0
-        best = prices[: -count - 1 : -1] if self._best_last else prices[:count]
-        return list(map(self._levels.__getitem__, best))
+        return self._levels[: -count - 1 : -1]
 
     def remember(self, texts: list[bytes], best: Sequence[Level], count: int) -> None:
         """Keep what was made of ``best``, the ``count`` best levels or all there are, as ``texts``."""
         self.texts = texts
-        self._edge = best[-1].price if len(best) == count else None
+        self._edge = self._sign * best[-1].price if len(best) == count else None
 
     def _forget(self, levels: Sequence[Level]) -> None:
-        edge = self._edge
+        edge, sign = self._edge, self._sign
         for level in levels:
-            if edge is None or (level.price >= edge if self._best_last else level.price <= edge):
+            if edge is None or sign * level.price >= edge:
                 self.texts = None
                 return
 
-    def _apply_in_order(self, levels: Sequence[Level], prices: list[float]) -> None:
-        known = self._levels
+    def _apply_in_order(self, levels: Sequence[Level], keys: list[float]) -> None:
+        held, sign = self._levels, self._sign
         for level in levels:
-            price = level.price
-            if price in known:
+            key = sign * level.price
+            place = bisect_left(keys, key)
+            if place < len(keys) and keys[place] == key:
                 if level.quantity:
-                    known[price] = level
+                    held[place] = level
                 else:
-                    del known[price]
-                    del prices[bisect_left(prices, price)]
+                    del keys[place], held[place]
             elif level.quantity:
-                insort(prices, price)
-                known[price] = level
-        self._unasked += len(levels)
-        if self._unasked > len(prices) // _CHANGES_A_SORT:
-            self._prices = None
+                keys.insert(place, key)
+                held.insert(place, level)
+        if len(keys) > self.capacity:
+            self._lose_worst(keys)
+        if self.texts is None:
+            self._unasked += len(levels)
+            if self._unasked > len(keys) // _CHANGES_A_SORT:
+                self._by_price = {level.price: level for level in held}
+                self._keys, self._levels = None, []
+
+    def _apply_by_price(self, levels: Sequence[Level]) -> None:
+        known = self._by_price
+        for level in levels:
+            if level.quantity:
+                known[level.price] = level
+            else:
+                known.pop(level.price, None)
+        if len(known) > self.capacity:
+            sign = self._sign
+            self._worst = worst = [sign * price for price in known]
+            heapify(worst)
+            self._lose_from_heap(worst)
 
     def _apply_on_heap(self, levels: Sequence[Level], worst: list[float]) -> None:
-        known, best_last = self._levels, self._best_last
+        known, sign = self._by_price, self._sign
         for level in levels:
             price = level.price
             if not level.quantity:
                 known.pop(price, None)
                 continue
             if price not in known:
-                heappush(worst, price if best_last else -price)
+                heappush(worst, sign * price)
             known[price] = level
+        if len(known) > self.capacity:
+            self._lose_from_heap(worst)
         if len(worst) > 2 * self.capacity:
             self._worst = None  # mostly such as are not held any more
 
     def _in_order(self) -> list[float]:
-        self._prices = prices = sorted(self._levels)
+        sign, known = self._sign, self._by_price
+        self._keys = keys = sorted([sign * price for price in known])
+        self._levels = [known[sign * key] for key in keys]
+        self._by_price = {}
         self._worst = None
         self._unasked = 0
-        return prices
+        return keys
 
-    def _trim(self) -> None:
-        known, prices, worst = self._levels, self._prices, self._worst
-        over = len(known) - self.capacity
-        if prices is not None:
-            lost = slice(None, over) if self._best_last else slice(self.capacity, None)
-            for price in prices[lost]:
-                del known[price]
-            del prices[lost]
-            return
-        if worst is None:
-            self._worst = worst = list(known) if self._best_last else [-price for price in known]
-            heapify(worst)
+    def _lose_worst(self, keys: list[float]) -> None:
+        over = len(keys) - self.capacity
+        if over > 0:
+            del keys[:over], self._levels[:over]
+
+    def _lose_from_heap(self, worst: list[float]) -> None:
+        known = self._by_price
         while len(known) > self.capacity:
             known.pop(abs(heappop(worst)), None)
 

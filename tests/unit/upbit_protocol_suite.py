@@ -221,7 +221,7 @@ class UpbitProtocolSuite:
             ('{"type":"candle.1s"},{"type":"candle.1m"}', 0, {"type without records": 1}, 0),
             ('{"type":"ticker","code":"KRW-BTC","trade_price":1},{"type":"ticker"}', 0, {}, 1),
             ('{"type":"ticker","code":"KRW-BTC","trade_price":1},7', 0, {}, 1),
-            ('{"type":"ticker","code":"KRW-BTC","trade_price":1},{"type":"ticker","code":"BTC"}', 0, {}, 1),
+            ('{"type":"ticker","code":"BTC","trade_price":1}', 0, {"symbol of another market": 1}, 0),
             ('[{"type":"ticker","code":"KRW-BTC","trade_price":1}]', 0, {}, 1),
         ],
     )

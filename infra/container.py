@@ -245,8 +245,9 @@ async def _writer_for(
         return plain
 
     outside = _doubles(producers)
-    # Two processes of one configured name must not fence each other; a zombie is fenced by the consumer
-    # group's metadata in its transactions (KIP-447), not by this id.
+    # Two processes of one configured name must not fence each other; a zombie's commands are fenced by the
+    # consumer group's metadata in its transactions (KIP-447), not by this id. Its outcomes are not:
+    # docs/decisions/outcomes-as-facts.md.
     process = f"{instance}-{secrets.token_hex(4)}"
 
     def transactional(role: str, consumer: Callable[[], Consumer | None] = lambda: None) -> AtomicWriter:

@@ -17,6 +17,7 @@ from infra.messaging.schemas.schema_loader import SchemaLoader
 from infra.settings import RegistrySettings
 from tests.evolution.samples import SAMPLES
 from tests.gateway_rig import TopicLog, World, connect, embedded_world, publish, running
+from tests.registry_proxy import RegistryProxy, loop_lag
 from tests.replaceable_registry import ReplaceableRegistry
 from tests.waiting import until
 
@@ -124,6 +125,30 @@ async def test_what_cannot_be_mended_is_told_once_and_readiness_says_no(
                 assert (await readyz(gateway))[0] == 200
             await log.settle()
         assert len(log.on("ws.error")) == 1
+
+
+async def test_a_registry_that_hangs_and_then_comes_back_empty(
+    world: World, replaceable: ReplaceableRegistry
+) -> None:
+    async with RegistryProxy(replaceable.url) as proxy, TopicLog(world.settings, TOPICS) as log:
+        registry = RegistrySettings(url=proxy.url, timeout_s=2, check_s=0.2)
+        world.settings = world.settings.model_copy(update={"registry": registry})
+        async with running(world.container()) as gateway:
+            await streaming(world, log)
+            proxy.mode = "hang"
+            asked = len(proxy.requests)
+            async with loop_lag() as lag:
+                await until(lambda: len(proxy.requests) >= asked + 3)
+            assert lag.worst_s < registry.timeout_s / 2
+            count = len(log.messages["realtime.trade"])
+            await log.until(lambda: len(log.messages["realtime.trade"]) > count + 5)
+            # Known schemas go on: a registry that does not answer is no reason to be not ready.
+            assert (await readyz(gateway))[0] == 200
+            await replaceable.lose_everything(*OTHERS)
+            proxy.mode = "pass"
+            await log.until(lambda: min(newest_ids(log)) > 30)
+        await log.settle()
+        assert log.on("ws.error") == []
 
 
 async def test_wrappers_and_the_realtime_producer_of_ones_own_follow(

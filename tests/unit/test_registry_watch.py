@@ -278,6 +278,22 @@ async def test_it_looks_at_a_modest_interval_and_sooner_while_something_is_wrong
     assert told.looks - looks <= 1
 
 
+async def test_mending_that_broke_off_is_tried_again_before_it_is_told(
+    watched: tuple[ManualClock, Told, RegistryWatch],
+) -> None:
+    clock, told, watch = watched
+    told.answer = broken = RegistryError("gone, and then no answer")
+    broken.__cause__ = RegistryUnavailableError("no answer")
+    await clock.advance(30)
+    assert (told.looks, told.lost, watch.problem) == (1, [], None)
+    told.answer = None
+    await clock.advance(31)
+    told.answer = broken
+    await clock.advance(100)
+    assert told.lost == [broken]
+    assert watch.problem is broken
+
+
 async def test_an_incident_is_told_once_and_another_code_once_more(
     watched: tuple[ManualClock, Told, RegistryWatch],
 ) -> None:

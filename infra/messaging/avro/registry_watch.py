@@ -22,7 +22,8 @@ class Follower(Protocol):
         """Ask whether they still stand, and mend what does not.
 
         Raises ``RegistryUnavailableError`` when the registry does not answer, and any other
-        ``RegistryError`` for what is gone and cannot be had again.
+        ``RegistryError`` for what is gone and cannot be had again; from a ``RegistryUnavailableError`` where
+        the registry stopped to answer in the midst of it.
         """
         ...
 
@@ -31,7 +32,8 @@ class RegistryWatch:
     """Has its followers look again every ``every_s`` seconds, and sooner while something is wrong.
 
     ``problem`` says what is gone and cannot be mended; ``on_lost(problem)`` is told once an incident, and
-    once more where its code becomes another. A registry that only does not answer is no incident: what was
+    once more where its code becomes another. Mending that only broke off is tried again before it is called
+    one. A registry that only does not answer is no incident: what was
     registered goes on, and is looked at as soon as it answers.
     """
 
@@ -50,6 +52,7 @@ class RegistryWatch:
         self._sleep = sleep
         self._told: set[ErrorCode] = set()
         self._away = False
+        self._broke_off = False
         self._task: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -87,8 +90,13 @@ class RegistryWatch:
             except RegistryError as exc:
                 problems.append(exc)
         self._away = False
+        broke_off_before, self._broke_off = self._broke_off, False
         if problems:
-            self._lost(problems[0])
+            self._broke_off = isinstance(problems[0].__cause__, RegistryUnavailableError)
+            if self._broke_off and not broke_off_before:
+                _log.warning("schemas lost, trying again", reason=problems[0].message)
+            else:
+                self._lost(problems[0])
             return False
         if self.problem is not None:
             _log.warning("the registry has every schema again")
@@ -100,6 +108,7 @@ class RegistryWatch:
         return full_jitter(random.uniform, first_s=_FIRST_RETRY_S, max_s=self._every_s)
 
     def _begin_away(self, error: RegistryUnavailableError) -> None:
+        self._broke_off = False
         if not self._away:
             self._away = True
             _log.warning("the registry does not answer, known schemas go on", reason=error.message)

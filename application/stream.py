@@ -4,19 +4,23 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 import msgspec
+import structlog
 
 from application.accounting import StreamAccounting
 from application.ports import BookSnapshots, Clock, ConnectBudgets, Connector, RecordSink
 from application.record_pump import RecordPump, shed_error
 from application.reporting import ErrorReporter
 from application.stream_connection import StreamConnection
-from core.errors import ErrorCode, ExchangeError, GatewayError
+from core.errors import ErrorCode, ErrorDomain, ExchangeError, GatewayError
 from core.exchanges.base import BookSettings, ExchangeProfile
 from core.identity import ConnectionScopeDomain, RequestType
 from core.liveness import LivenessSettings
+from core.outages import StreamOutage
 from core.projection import blanks
 from core.streams import ConnectionStatus, StreamSettings, WebsocketConnectionSpecDomain
 from core.subscriptions import place
+
+_log = structlog.get_logger("stream")
 
 _MAX_DLQ_SAMPLES_PER_MINUTE = 10
 _MAX_REJECTED_PER_MINUTE = 10
@@ -75,6 +79,8 @@ class Stream:
         self._settings: StreamSettings | None = None
         self._connections: list[StreamConnection] = []
         self._closing: list[StreamConnection] = []
+        self._outage = StreamOutage()
+        self._rest_outage = StreamOutage()
         self._samples = _PerMinute(_MAX_DLQ_SAMPLES_PER_MINUTE)
         self._rejected = _PerMinute(_MAX_REJECTED_PER_MINUTE)
         self._pump = RecordPump(
@@ -126,7 +132,7 @@ class Stream:
             self._connections[index].add(added)
         for connection in [c for c in self._connections if not c.symbols]:
             self._connections.remove(connection)
-            self._closing.append(connection)
+            self._leave(connection)
 
     def cut(self) -> None:
         """Take no frame from here on, and begin to close."""
@@ -186,6 +192,27 @@ class Stream:
         scope = self.scope if symbol is None else self.scope.with_symbol(symbol)
         self._parts.reporter.report(error, scope)
 
+    def on_down(self, connection: StreamConnection, error: GatewayError) -> None:
+        """One report an outage of the stream, not one a connection or an attempt."""
+        if self._outage.goes_down(connection, _kind_of(error)):
+            self._parts.reporter.report(error, self.scope)
+        else:
+            _log.debug("still away", scope=self.scope.key, reason=error.message)
+
+    def on_back(self, connection: StreamConnection) -> None:
+        """The last of those that were down ends the outage."""
+        if self._outage.is_back(connection):
+            _log.info("outage over", scope=self.scope.key)
+
+    def on_no_snapshot(self, connection: StreamConnection, error: GatewayError, symbol: str) -> None:
+        """One report an outage of REST."""
+        if self._rest_outage.goes_down(connection, _kind_of(error)):
+            self.on_problem(error, symbol)
+
+    def on_snapshot(self, connection: StreamConnection) -> None:
+        """See ``on_back``."""
+        self._rest_outage.is_back(connection)
+
     def on_unparsed(self, reason: str, frame: bytes) -> None:
         """A bounded sample goes to ``ws.dlq``; the session counts them all."""
         if self._samples.allow(self._parts.clock.epoch_us()):
@@ -203,7 +230,14 @@ class Stream:
 
     def _end(self, connection: StreamConnection) -> None:
         connection.end()
+        self._leave(connection)
+
+    def _leave(self, connection: StreamConnection) -> None:
+        """It ends by our own will, so it is not waited for any more."""
         self._closing.append(connection)
+        self._rest_outage.ended(connection)
+        if self._outage.ended(connection):
+            _log.info("outage over", scope=self.scope.key)
 
     def _url(self) -> str:
         if self._settings is not None and self._settings.url is not None:
@@ -260,6 +294,11 @@ class _PerMinute:
             self._minute, self._count = minute, 0
         self._count += 1
         return self._count <= self._limit
+
+
+def _kind_of(error: GatewayError) -> str:
+    """Refused, lost and silent connections are one kind of problem, in whichever order they come."""
+    return error.domain if error.domain is ErrorDomain.CONNECTION else error.code
 
 
 def _connection_of(settings: StreamSettings | None) -> tuple[str | None, object]:

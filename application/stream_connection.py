@@ -55,7 +55,23 @@ class ConnectionEvents(Protocol):
         ...
 
     def on_problem(self, error: GatewayError, symbol: str | None = None) -> None:
-        """One problem of the connection, once per outage; or of one symbol, once per incident."""
+        """A problem that an open connection has; or one of a symbol, once per incident."""
+        ...
+
+    def on_down(self, connection: "StreamConnection", error: GatewayError) -> None:
+        """It is not there: its end, and every attempt to open it that failed since."""
+        ...
+
+    def on_back(self, connection: "StreamConnection") -> None:
+        """The first record after that."""
+        ...
+
+    def on_no_snapshot(self, connection: "StreamConnection", error: GatewayError, symbol: str) -> None:
+        """The exchange gave no book by REST, perhaps not for the first time."""
+        ...
+
+    def on_snapshot(self, connection: "StreamConnection") -> None:
+        """It gave one."""
         ...
 
     def on_unparsed(self, reason: str, frame: bytes) -> None:
@@ -100,7 +116,6 @@ class StreamConnection:
         self._books = books
         self._channels = ChannelPulse()
         self._fetching: set[asyncio.Task[None]] = set()
-        self._fetch_failing = False
         self._refusals = 0
         self._liveness = liveness
         self._accounting = accounting
@@ -383,11 +398,9 @@ class StreamConnection:
         except GatewayError as exc:
             session.snapshot_failed(symbol)
             _log.warning("no snapshot", scope=self._scope.key, symbol=symbol, reason=exc.message)
-            if not self._fetch_failing:
-                self._fetch_failing = True
-                self._events.on_problem(exc, symbol)
+            self._events.on_no_snapshot(self, exc, symbol)
             return
-        self._fetch_failing = False
+        self._events.on_snapshot(self)
         if session is self._session:
             received_us = self._clock.epoch_us()
             self._take(session.snapshot(symbol, body, received_us), received_us)
@@ -408,17 +421,13 @@ class StreamConnection:
         await self._budgets.hold_off(exchange, limits.max_connects, limits.connect_window_s, wait_s)
 
     def _begin_outage(self, error: ExchangeError) -> None:
-        """One report per outage, not per attempt."""
-        if self._in_outage or self._ending:
-            _log.debug("still away", scope=self._scope.key, reason=error.message)
-            return
-        self._in_outage = True
-        self._events.on_problem(error)
+        if not self._ending:
+            self._in_outage = True
+            self._events.on_down(self, error)
 
     def _end_outage(self) -> None:
-        if self._in_outage:
-            self._in_outage = False
-            _log.info("outage over", scope=self._scope.key)
+        self._in_outage = False
+        self._events.on_back(self)
 
     async def _pause(self, seconds: float) -> None:
         """Wait between attempts; an end cuts it short."""

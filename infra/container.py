@@ -42,6 +42,7 @@ from infra.cache.connect_budgets import SharedConnectBudgets
 from infra.clock import SystemClock
 from infra.lifecycle import Lifecycle
 from infra.messaging.avro.prepared_codec import PreparedCodec
+from infra.messaging.avro.registry_watch import RegistryWatch
 from infra.messaging.avro.schema_registry import SchemaRegistryClient
 from infra.messaging.avro.serializers import AvroSerializer
 from infra.messaging.clients.cb.base import CircuitBreakerProducer
@@ -244,8 +245,9 @@ async def _writer_for(
         return plain
 
     outside = _doubles(producers)
-    # Two processes of one configured name must not fence each other; a zombie is fenced by the consumer
-    # group's metadata in its transactions (KIP-447), not by this id.
+    # Two processes of one configured name must not fence each other; a zombie's commands are fenced by the
+    # consumer group's metadata in its transactions (KIP-447), not by this id. Its outcomes are not:
+    # docs/decisions/outcomes-as-facts.md.
     process = f"{instance}-{secrets.token_hex(4)}"
 
     def transactional(role: str, consumer: Callable[[], Consumer | None] = lambda: None) -> AtomicWriter:
@@ -269,6 +271,13 @@ async def _writer_for(
 
 def _reporter(producers: Mapping[str, EventProducer], clock: Clock, settings: Settings) -> ErrorReporter:
     return ErrorReporter(producers, clock, prefix=settings.gateway.prefix, uniform=random.uniform)
+
+
+def _registry_watch(
+    codec: PreparedCodec, metrics_serializer: AvroSerializer, reporter: ErrorReporter, settings: Settings
+) -> RegistryWatch:
+    followers = [one for one in (codec, metrics_serializer) if hasattr(one, "look_again")]  # a double has none
+    return RegistryWatch(lambda: followers, every_s=settings.registry.check_s, on_lost=reporter.report)
 
 
 def _outcomes(writer_for: Callable[..., AtomicWriter], clock: Clock, settings: Settings) -> OutcomeWriter:
@@ -469,6 +478,9 @@ class ApplicationLayerContainer(containers.DeclarativeContainer):
 
     book_snapshots: Any = AsyncSingleton(_book_snapshots, settings, lifecycle)
     reporter: Any = AsyncSingleton(_reporter, messaging.event_producers, clock, settings)
+    registry_watch: Any = AsyncSingleton(
+        _registry_watch, messaging.codec, messaging.metrics_serializer, reporter, settings
+    )
     outcomes: Any = AsyncSingleton(_outcomes, messaging.writer_for, clock, settings)
     stream_parts: Any = AsyncSingleton(
         _stream_parts,

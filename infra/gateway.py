@@ -40,6 +40,7 @@ class Gateway:
         self._redis: Any = None
         self._data: Any = None
         self._sink: Any = None
+        self._registry_watch: Any = None
         self._started = False
 
     # -- life --------------------------------------------------------------------------------------
@@ -108,6 +109,8 @@ class Gateway:
             parts["streams"] = "ready" if caught_up else "waiting for the consumer group"
         if self._started and self.breaker_state not in ("closed", "–"):
             parts["producers"] = f"not ready: the circuit breaker is {self.breaker_state}"
+        if self._registry_watch is not None and self._registry_watch.problem is not None:
+            parts["registry"] = f"not ready: {self._registry_watch.problem.message}"
         if self._redis is not None:
             parts["redis"] = "optional, ready" if self._redis.available else "optional, away"
         return parts
@@ -182,6 +185,7 @@ class Gateway:
         outcomes = await container.application.outcomes()
         upkeep = await container.application.upkeep()
         backpressure = await container.application.backpressure()
+        self._registry_watch = await container.application.registry_watch()
         for name, work in (
             ("error reporter", reporter.run()),
             ("outcome writer", outcomes.run()),
@@ -189,6 +193,7 @@ class Gateway:
             ("upkeep", upkeep.tick_forever()),
             ("metrics", upkeep.metrics_forever()),
             ("connection specs", upkeep.specs_forever()),
+            ("registry watch", self._registry_watch.run()),
         ):
             self._tasks.append(asyncio.create_task(work, name=name))
         desired_state = await container.control.desired_state_consumer()

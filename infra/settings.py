@@ -118,6 +118,8 @@ class RegistrySettings(_Section):
     bearer_token: SecretStr | None = None
     ssl_ca_location: str | None = None
     timeout_s: float = Field(default=5.0, gt=0)
+    check_s: float = Field(default=30.0, gt=0)
+    """How often who writes Avro looks whether the registry still has its schemas."""
 
 
 class RedisSettings(_Section):

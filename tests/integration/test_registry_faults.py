@@ -19,6 +19,7 @@ from infra.messaging.avro.serializers import AvroDeserializer, AvroSerializer
 from infra.messaging.schemas.schema_loader import SchemaLoader
 from infra.settings import RegistrySettings
 from tests.evolution.samples import SAMPLES
+from tests.gateway_rig import TopicLog, connect, embedded_world, publish, running
 from tests.registry_proxy import RegistryProxy, loop_lag
 
 LAG_S = 0.3
@@ -353,3 +354,38 @@ async def test_tail_says_one_line_for_what_it_cannot_read_and_goes_on(services, 
         strict=True,
     ):
         assert said in line
+
+
+# -- a registry that lost its storage ------------------------------------------------------------------
+
+
+async def test_a_registry_that_restarts_empty_under_a_gateway_gets_its_schemas_again(own_registry):
+    """What was published before the loss, and after it, is read by who asks the registry anew."""
+    async with embedded_world() as world:
+        registry = RegistrySettings(url=own_registry.url, check_s=0.5)
+        world.settings = world.settings.model_copy(update={"registry": registry})
+        async with TopicLog(world.settings, ["realtime.trade", "ws.error"]) as log:
+            async with running(world.container()), client_of(own_registry.url, timeout_s=10) as client:
+                subjects = sorted(await client.subjects())
+                await publish(world.settings, "ws.command", connect("upbit", "trade", "KRW-BTC"))
+                await log.until(lambda: len(log.messages["realtime.trade"]) > 5)
+                await asyncio.to_thread(own_registry.stop)
+                for file in own_registry.data_dir.glob("schemas*"):
+                    file.unlink()
+                await asyncio.to_thread(own_registry.start)
+                there: list[str] = []
+                async with asyncio.timeout(60):
+                    while sorted(there) != subjects:
+                        there = await client.subjects()
+                        await log.read()
+                found = await client.find("trade-data-value", SchemaLoader().text("trade_data"))
+                count = len(log.messages["realtime.trade"])
+                await log.until(lambda: len(log.messages["realtime.trade"]) > count + 5)
+            await log.settle()
+        values = [message.value() for message in log.messages["realtime.trade"]]
+        assert values[-1][:5] == header_of(found.id)
+        async with client_of(own_registry.url, timeout_s=10) as client:
+            reader = AvroDeserializer(client)
+            records = [await reader.deserialize_async(value) for value in values]
+    assert [record["sequence"] for record in records] == list(range(1, len(records) + 1))
+    assert log.on("ws.error") == []

@@ -1,7 +1,8 @@
-"""At start: every schema under its subjects, or at least its id."""
+"""Every schema under its subjects, or at least its id; at the start, and again where a registry lost them."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -9,6 +10,8 @@ from core.errors import RegistryError, SchemaIncompatibleError, SchemaNotFoundEr
 from infra.messaging.avro.schema_evolution import incompatibilities
 from infra.messaging.avro.schema_registry import SchemaRegistryClient
 from infra.messaging.schemas.schema_loader import SchemaLoader
+
+_T = TypeVar("_T")
 
 
 class PlannedSubject(msgspec.Struct, frozen=True):
@@ -51,35 +54,51 @@ async def register_all(
 ) -> dict[str, int]:
     """Register every schema of ``subjects.toml`` with its compatibility, and return name -> schema id.
 
-    The subjects are those of ``planned``. Doing it again changes nothing. With ``register`` off, ids are only
-    looked up under the table's subjects. Raises ``core.errors.RegistryError`` naming each subject that misses
-    its schema or refuses it, and what the client raises.
+    The subjects are those of ``planned``. Schemas that the registry lacks are registered in the table's order,
+    one after the other: one that numbers them as they come gives them the same ids again after it lost its
+    storage, and what is in the topics can be read. Doing it again changes nothing. With ``register`` off, ids
+    are only looked up, under the table's subjects. Raises ``core.errors.RegistryError`` naming each subject
+    that misses its schema or refuses it, and what the client raises.
     """
     loader = loader or SchemaLoader()
-    tasks: dict[PlannedSubject, asyncio.Task[int | None]] = {}
-    try:
-        async with asyncio.TaskGroup() as group:
-            for one in planned(loader, prefix, topic_subjects=topic_subjects, avro_topics=avro_topics):
-                text = loader.text(one.schema)
-                if register:
-                    work = register_schema(client, one.subject, text, one.compatibility)
-                    tasks[one] = group.create_task(work)
-                elif one.is_main:
-                    tasks[one] = group.create_task(_look_up(client, one.subject, text))
-    except* RegistryError as errors:
-        raise _as_one(errors) from errors
-    ids = {one: task.result() for one, task in tasks.items() if one.is_main}
-    missing = [f"{one.schema} ({one.subject})" for one, schema_id in ids.items() if schema_id is None]
-    if missing:
+    subjects = planned(loader, prefix, topic_subjects=topic_subjects, avro_topics=avro_topics)
+    of_table = [one for one in subjects if one.is_main]
+    ids = await _together(
+        [(one.schema, id_under(client, one.subject, loader.text(one.schema))) for one in of_table]
+    )
+    missing = [one for one in of_table if ids[one.schema] is None]
+    if register:
+        for one in missing:
+            ids[one.schema] = await _register(client, one, loader)
+        await _together(
+            [(one.subject, _register(client, one, loader)) for one in subjects if one not in missing]
+        )
+    elif missing:
+        names = ", ".join(sorted(f"{one.schema} ({one.subject})" for one in missing))
         raise SchemaNotFoundError(
-            f"{client.url} does not have the current schema of {', '.join(sorted(missing))}, and "
+            f"{client.url} does not have the current schema of {names}, and "
             "registration is off: register them with `gateway schemas register`, or set "
             "GATEWAY_SCHEMA_REGISTER=on"
         )
-    return {one.schema: schema_id for one, schema_id in ids.items() if schema_id is not None}
+    return {name: schema_id for name, schema_id in ids.items() if schema_id is not None}
 
 
-async def _look_up(client: SchemaRegistryClient, subject: str, text: str) -> int | None:
+async def _register(client: SchemaRegistryClient, one: PlannedSubject, loader: SchemaLoader) -> int:
+    return await register_schema(client, one.subject, loader.text(one.schema), one.compatibility)
+
+
+async def _together(work: Iterable[tuple[str, Coroutine[Any, Any, _T]]]) -> dict[str, _T]:
+    """All at once, results by name; what fails is one error."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = {name: group.create_task(one) for name, one in work}
+    except* RegistryError as errors:
+        raise _as_one(errors) from errors
+    return {name: task.result() for name, task in tasks.items()}
+
+
+async def id_under(client: SchemaRegistryClient, subject: str, text: str) -> int | None:
+    """The id of exactly this schema under ``subject``, None when it is not there; registers nothing."""
     try:
         return (await client.find(subject, text)).id
     except SchemaNotFoundError:
@@ -95,7 +114,7 @@ async def register_schema(client: SchemaRegistryClient, subject: str, text: str,
     """
     try:
         if await client.compatibility(subject) != compatibility:
-            if await _look_up(client, subject, text) is None:
+            if await id_under(client, subject, text) is None:
                 reasons = await _reasons(client, subject, text, compatibility)
                 if reasons:
                     raise _refused(client, compatibility, reasons)
@@ -143,6 +162,19 @@ async def _reasons(client: SchemaRegistryClient, subject: str, text: str, level:
         )
     except RegistryError:
         return []
+
+
+def lost_for_now(client: SchemaRegistryClient, subjects: Iterable[str], cause: RegistryError) -> RegistryError:
+    """The error of schemas that were registered, are gone, and cannot be had again because of ``cause``.
+
+    Its code is ``schema_incompatible`` where the registry refuses them, else ``registry_unavailable``.
+    """
+    kind = SchemaIncompatibleError if isinstance(cause, SchemaIncompatibleError) else RegistryError
+    return kind(
+        f"{client.url} no longer has the schemas that records are written with, under "
+        f"{', '.join(subjects)}: {cause.message}",
+        detail=cause.detail,
+    )
 
 
 def _as_one(errors: BaseExceptionGroup[RegistryError]) -> RegistryError:

@@ -35,10 +35,11 @@ class SchemaRegistryClient:
     """Registers and looks up schemas.
 
     Without ``settings`` it reads those of the gateway (``SCHEMA_REGISTRY_…``). Nothing is opened before the
-    first call; no call blocks the event loop. What an id stands for, and the id of a registered schema, never
-    change, so both are kept for good. Every method raises ``core.errors.RegistryUnavailableError`` when no
-    URL answers in time, ``SchemaNotFoundError`` for what does not exist, ``SchemaIncompatibleError`` when a
-    compatibility rule refuses, and ``RegistryError`` for any other refusal.
+    first call; no call blocks the event loop. What an id stands for, and the id of a registered schema, do not
+    change while a registry keeps its storage, so both are kept, until an answer says otherwise. Every method
+    raises ``core.errors.RegistryUnavailableError`` when no URL answers in time, ``SchemaNotFoundError`` for
+    what does not exist, ``SchemaIncompatibleError`` when a compatibility rule refuses, and ``RegistryError``
+    for any other refusal.
     """
 
     def __init__(self, settings: RegistrySettings | None = None) -> None:
@@ -74,9 +75,9 @@ class SchemaRegistryClient:
         self._remember(subject, text, schema_id)
         return schema_id
 
-    async def schema_by_id(self, schema_id: int) -> str:
-        """The JSON text of the schema with this id."""
-        text = self._schema_of_id.get(schema_id)
+    async def schema_by_id(self, schema_id: int, *, again: bool = False) -> str:
+        """The JSON text of the schema with this id; ``again`` asks also where it is known."""
+        text = None if again else self._schema_of_id.get(schema_id)
         if text is None:
             answer = await self._http.request("GET", f"/schemas/ids/{schema_id}")
             if isinstance(answer, dict) and answer.get("schemaType", "AVRO") != "AVRO":
@@ -90,9 +91,16 @@ class SchemaRegistryClient:
         return self._registered(answer)
 
     async def find(self, subject: str, schema: str | dict[str, Any]) -> RegisteredSchema:
-        """The version under which exactly this schema is registered; ``SchemaNotFoundError`` when it is not."""
+        """The version under which exactly this schema is registered; ``SchemaNotFoundError`` when it is not.
+
+        Always asks the registry.
+        """
         text = _text(schema)
-        answer = await self._http.request("POST", f"/subjects/{_quoted(subject)}", body={"schema": text})
+        try:
+            answer = await self._http.request("POST", f"/subjects/{_quoted(subject)}", body={"schema": text})
+        except SchemaNotFoundError:
+            self._id_of_schema.pop((subject, text), None)
+            raise
         found = self._registered(answer)
         self._remember(subject, text, found.id)
         return found
@@ -153,12 +161,12 @@ class SchemaRegistryClient:
             found = msgspec.convert(answer, RegisteredSchema)
         except msgspec.ValidationError as exc:
             raise RegistryError(f"{self.url} does not answer like a schema registry: {exc}") from exc
-        self._schema_of_id.setdefault(found.id, found.schema)
+        self._schema_of_id[found.id] = found.schema
         return found
 
     def _remember(self, subject: str, text: str, schema_id: int) -> None:
         self._id_of_schema[subject, text] = schema_id
-        self._schema_of_id.setdefault(schema_id, text)
+        self._schema_of_id[schema_id] = text
 
     def _forget(self, subject: str) -> None:
         for key in [key for key in self._id_of_schema if key[0] == subject]:

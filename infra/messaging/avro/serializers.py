@@ -1,23 +1,26 @@
 """Any message of the packaged schemas to framed Avro and back."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
 from time import monotonic
 from typing import Any
 
 import msgspec
-import orjson
+import structlog
 from pydantic import BaseModel
 
 from core.errors import PayloadError, RegistryError, SchemaNotFoundError
 from infra.messaging.avro.codec.compiled_writer import Write, compile_writer
 from infra.messaging.avro.codec.framing import header_of, schema_id_of
-from infra.messaging.avro.codec.json_text import from_json_text, json_text_paths, to_json_text
-from infra.messaging.avro.codec.reader import Read, compile_reader
-from infra.messaging.avro.registration import register_schema
+from infra.messaging.avro.codec.json_text import json_text_paths, to_json_text
+from infra.messaging.avro.known_readers import KnownReaders
+from infra.messaging.avro.registration import id_under, lost_for_now, register_schema
 from infra.messaging.avro.schema_registry import SchemaRegistryClient
 from infra.messaging.schemas.schema_loader import SchemaLoader
 from infra.settings import load_settings
+
+_log = structlog.get_logger("schemas")
 
 LARGE_WEIGHT = 5_000
 """From this many items and characters on, a message is converted in a thread (about a millisecond)."""
@@ -53,6 +56,7 @@ class AvroSerializer:
         self._register = register
         self._json_paths = json_text_paths(self._schema)
         self._preparing = asyncio.Lock()
+        self._resolved_id: int | None = None
         self._write_mapping: Write | None = None
         self._write_object: Write | None = None
         if schema_id is not None:
@@ -68,14 +72,31 @@ class AvroSerializer:
         async with self._preparing:
             if self.is_prepared:
                 return
-            register = self._register
-            if register is None:
-                register = load_settings().gateway.schema_register == "on"
-            if self._registry is None:
-                async with SchemaRegistryClient() as registry:
-                    self._use(await self._resolve(registry, register=register))
-            else:
-                self._use(await self._resolve(self._registry, register=register))
+            async with self._opened() as registry:
+                self._use(await self._resolve(registry))
+
+    async def look_again(self) -> None:
+        """Ask whether the registry still has the schema under the id in use, and resolve it anew if not.
+
+        Does nothing before ``prepare``, nor with a ``schema_id`` that was given. Raises
+        ``RegistryUnavailableError`` when the registry does not answer, and ``SchemaIncompatibleError`` or
+        ``RegistryError`` when the schema is gone and cannot be had again: the id stays as it was.
+        """
+        async with self._preparing:
+            used = self._resolved_id
+            if used is None:
+                return
+            async with self._opened() as registry:
+                found = await id_under(registry, self._subject, self._text)
+                if found == used:
+                    return
+                try:
+                    self._use(await self._resolve(registry))
+                except RegistryError as exc:
+                    raise lost_for_now(registry, [self._subject], exc) from exc
+            _log.warning(
+                "schema registered again", subject=self._subject, id_before=used, id_now=self._resolved_id
+            )
 
     def serialize(self, message: Any) -> bytes:
         """``message`` (a mapping, a struct or a model) as framed bytes.
@@ -103,16 +124,30 @@ class AvroSerializer:
             return await asyncio.to_thread(self.serialize, message)
         return self.serialize(message)
 
-    async def _resolve(self, registry: SchemaRegistryClient, *, register: bool) -> int:
-        if register:
-            return await register_schema(registry, self._subject, self._text, self._compatibility)
-        try:
-            return (await registry.find(self._subject, self._text)).id
-        except SchemaNotFoundError as exc:
-            raise SchemaNotFoundError(
-                f"{registry.url} does not have {self.schema_name} under {self._subject}, and registration is "
-                "off"
-            ) from exc
+    @contextlib.asynccontextmanager
+    async def _opened(self) -> AsyncIterator[SchemaRegistryClient]:
+        """The registry that was given, or that of the settings for as long as it is asked."""
+        if self._registry is not None:
+            yield self._registry
+        else:
+            async with SchemaRegistryClient() as registry:
+                yield registry
+
+    async def _resolve(self, registry: SchemaRegistryClient) -> int:
+        if self._register is None:
+            self._register = load_settings().gateway.schema_register == "on"
+        if self._register:
+            found = await register_schema(registry, self._subject, self._text, self._compatibility)
+        else:
+            looked_up = await id_under(registry, self._subject, self._text)
+            if looked_up is None:
+                raise SchemaNotFoundError(
+                    f"{registry.url} does not have {self.schema_name} under {self._subject}, and registration "
+                    "is off"
+                )
+            found = looked_up
+        self._resolved_id = found
+        return found
 
     def _use(self, schema_id: int) -> None:
         header = header_of(schema_id)
@@ -123,8 +158,10 @@ class AvroSerializer:
 class AvroDeserializer:
     """Reads framed bytes of any schema that ``registry`` knows.
 
-    Schemas are kept for good; that an id is unknown, or the registry away, is kept ``negative_ttl_s`` seconds,
-    so that a stream of such messages does not become a stream of requests. With ``schema_name`` every value
+    Schemas are kept; that an id is unknown, or the registry away, is kept ``negative_ttl_s`` seconds,
+    so that a stream of such messages does not become a stream of requests. Bytes that do not fit their schema
+    make it ask, no more often, what the id stands for by now: a registry that lost its storage may give it to
+    another schema. Both meanings are tried from then on, the newer one first. With ``schema_name`` every value
     comes as that packaged schema says (Avro's schema resolution), with ``schema`` (a JSON object) as that one
     does, else as it was written. Without ``registry`` it opens that of the settings; ``close`` closes that one
     alone.
@@ -142,12 +179,12 @@ class AvroDeserializer:
     ) -> None:
         self._registry = registry if registry is not None else SchemaRegistryClient()
         self._owns_registry = registry is None
-        self._wanted = schema if schema_name is None else (loader or SchemaLoader()).schema(schema_name)
-        self._readers: dict[int, Read] = {}
-        self._failed: dict[int, tuple[float, RegistryError]] = {}
-        self._negative_ttl_s = negative_ttl_s
-        self._clock = clock
-        self._fetching = asyncio.Lock()
+        self._readers = KnownReaders(
+            self._registry,
+            schema if schema_name is None else (loader or SchemaLoader()).schema(schema_name),
+            negative_ttl_s=negative_ttl_s,
+            clock=clock,
+        )
 
     def deserialize(self, data: bytes) -> Any:
         """The value in ``data``, without asking the registry.
@@ -155,12 +192,11 @@ class AvroDeserializer:
         Raises ``core.errors.PayloadError`` for anything but one whole framed value of a schema that is known.
         """
         schema_id = schema_id_of(data)
-        reader = self._readers.get(schema_id)
-        if reader is None:
+        if not self._readers.knows(schema_id):
             raise PayloadError(
                 f"schema id {schema_id} was not fetched yet: await deserialize_async(), or prepare({schema_id})"
             )
-        return reader(data)
+        return self._readers.read(schema_id, data)
 
     async def deserialize_async(self, data: bytes) -> Any:
         """The same, fetching an unknown schema first.
@@ -169,51 +205,33 @@ class AvroDeserializer:
         cannot be asked: the same bytes may be read later.
         """
         schema_id = schema_id_of(data)
-        reader = self._readers.get(schema_id)
-        if reader is None:
+        if not self._readers.knows(schema_id):
             try:
                 await self.prepare(schema_id)
             except SchemaNotFoundError as exc:
                 raise PayloadError(f"the bytes name schema id {schema_id}: {exc.message}") from exc
-            reader = self._readers[schema_id]
-        if len(data) >= LARGE_WEIGHT * 10:
-            return await asyncio.to_thread(reader, data)
-        return reader(data)
+        meaning = self._readers.meaning(schema_id)
+        try:
+            return await self._read(schema_id, data)
+        except PayloadError:
+            if not await self._readers.has_changed(schema_id, meaning):
+                raise
+        return await self._read(schema_id, data)
 
     async def prepare(self, schema_id: int) -> None:
         """Fetch one schema; raises what the registry client raises."""
-        async with self._fetching:
-            if schema_id in self._readers:
-                return
-            failed = self._failed.get(schema_id)
-            if failed is not None and self._clock() < failed[0]:
-                raise type(failed[1])(failed[1].message, detail=failed[1].detail)
-            try:
-                text = await self._registry.schema_by_id(schema_id)
-                self._readers[schema_id] = _reader_of(text, self._wanted)
-            except RegistryError as exc:
-                if len(self._failed) >= 1024:
-                    self._failed.clear()
-                self._failed[schema_id] = (self._clock() + self._negative_ttl_s, exc)
-                raise
-            self._failed.pop(schema_id, None)
+        await self._readers.fetch(schema_id)
 
     async def close(self) -> None:
         """Close the registry client if it was made here."""
         if self._owns_registry:
             await self._registry.close()
 
-
-def _reader_of(text: str, wanted: Any) -> Read:
-    try:
-        written = orjson.loads(text)
-    except orjson.JSONDecodeError as exc:
-        raise RegistryError(f"the registry's schema is not JSON: {exc}") from exc
-    read = compile_reader(written, wanted)
-    paths = json_text_paths(written if wanted is None else wanted)
-    if not paths:
-        return read
-    return lambda data: from_json_text(read(data), paths)
+    async def _read(self, schema_id: int, data: bytes) -> Any:
+        """A long value is read in a thread."""
+        if len(data) >= LARGE_WEIGHT * 10:
+            return await asyncio.to_thread(self._readers.read, schema_id, data)
+        return self._readers.read(schema_id, data)
 
 
 def _mapping_of(message: Any) -> Any:

@@ -2,25 +2,31 @@
 
 import asyncio
 import json
-from typing import Any
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Final
 
 from core.errors import PayloadError, SchemaNotFoundError
 from infra.messaging.avro.schema_registry import SchemaRegistryClient
 from infra.settings import RegistrySettings
 
+_UNKNOWN_TTL_S: Final = 5.0
+
 
 class WriterSchemas:
     """Id to Avro schema, for a thread without an event loop; one thread only.
 
-    What the registry does not know is remembered too, and not asked again.
+    What the registry does not know is remembered too, for five seconds: a registry that lost its storage has
+    no id until the schemas are registered again.
     """
 
-    def __init__(self, settings: RegistrySettings) -> None:
+    def __init__(self, settings: RegistrySettings, clock: Callable[[], float] = monotonic) -> None:
         self._settings = settings
         self._client: SchemaRegistryClient | None = None
         self._runner = asyncio.Runner()
         self._known: dict[int, Any] = {}
-        self._unknown: dict[int, str] = {}
+        self._unknown: dict[int, float] = {}
+        self._clock = clock
 
     def get(self, schema_id: int) -> Any:
         """The schema as parsed JSON.
@@ -30,13 +36,14 @@ class WriterSchemas:
         """
         if schema_id in self._known:
             return self._known[schema_id]
-        if schema_id in self._unknown:
-            raise PayloadError(self._unknown[schema_id])
+        unknown = f"schema id {schema_id} is not in the registry"
+        if self._clock() < self._unknown.get(schema_id, 0.0):
+            raise PayloadError(unknown)
         try:
             text = self._runner.run(self._fetch(schema_id))
         except SchemaNotFoundError as exc:
-            self._unknown[schema_id] = f"schema id {schema_id} is not in the registry"
-            raise PayloadError(self._unknown[schema_id]) from exc
+            self._unknown[schema_id] = self._clock() + _UNKNOWN_TTL_S
+            raise PayloadError(unknown) from exc
         schema = self._known[schema_id] = json.loads(text)
         return schema
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from core.errors import PayloadError
+from infra.messaging.avro.registry_watch import RegistryWatch
 from infra.messaging.avro.schema_registry import SchemaRegistryClient
-from infra.messaging.avro.serializers import AvroDeserializer
+from infra.messaging.avro.serializers import AvroDeserializer, AvroSerializer
 from infra.messaging.clients.kafka_producer import KafkaProducer
 from infra.messaging.clients.packaged_serializers import PackagedSerializers
 from infra.messaging.clients.producer_profiles import control_producer_config
@@ -27,7 +28,9 @@ class AvroProducerWrapper(ValueProducer):
 
     Without it the packaged schema ``schema_name`` is written, or that of each topic, with the registry of the
     settings, which is first asked when it is first needed. While the registry cannot be asked ``send_and_wait``
-    answers False and ``send`` raises ``DeliveryError``.
+    answers False and ``send`` raises ``DeliveryError``. While it is started, every
+    ``SCHEMA_REGISTRY_CHECK_S`` the registry is asked whether it still has the schemas, also those of an
+    ``AvroSerializer`` that was given; one that lost them gets them again.
     """
 
     def __init__(
@@ -44,16 +47,25 @@ class AvroProducerWrapper(ValueProducer):
         self._serializer = serializer
         self._schema_name = schema_name
         self._packaged: PackagedSerializers | None = None
+        self._watch: RegistryWatch | None = None
 
     async def start(self) -> None:
         """Read the settings and open the client; a second call does nothing."""
         await super().start()
-        if self._serializer is None and self._packaged is None:
-            self._packaged = PackagedSerializers(self._settings or load_settings(), self._schema_name)
+        if self._serializer is None:
+            if self._packaged is None:
+                self._packaged = PackagedSerializers(self._settings or load_settings(), self._schema_name)
+        elif self._watch is None and (given := self._given_serializers()):
+            settings = self._settings or load_settings()
+            self._watch = RegistryWatch(lambda: given, every_s=settings.registry.check_s)
+            self._watch.start()
 
     async def stop(self) -> None:
         """Deliver what is in flight within the drain time-out, then close."""
         await super().stop()
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            await watch.stop()
         packaged, self._packaged = self._packaged, None
         if packaged is not None:
             await packaged.close()
@@ -70,6 +82,12 @@ class AvroProducerWrapper(ValueProducer):
         if serializer is None:
             raise PayloadError(f"no Avro serializer for the topic {topic}")
         return await serializer.serialize_async(value)
+
+    def _given_serializers(self) -> list[AvroSerializer]:
+        """Those that were given and have their ids of a registry."""
+        given = self._serializer
+        serializers = given.values() if isinstance(given, Mapping) else (given,)
+        return [one for one in serializers if isinstance(one, AvroSerializer)]
 
 
 class AvroConsumerWrapper(ValueConsumer):

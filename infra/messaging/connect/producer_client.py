@@ -12,8 +12,7 @@ from core.errors import ErrorCode, ErrorDomain, GatewayError, ProducerNotStarted
 from core.events import error_event
 from core.identity import REGION_OF, ConnectionScopeDomain, Exchange
 from core.records import OrderBook, Record, Ticker, Trade
-from infra.messaging.avro.prepared_codec import PreparedCodec
-from infra.messaging.avro.schema_registry import SchemaRegistryClient
+from infra.messaging.avro.watched_codec import WatchedCodec
 from infra.messaging.clients.avro_client import AvroProducerWrapper, ValueSerializer
 from infra.messaging.clients.delivery_book import OnDelivery
 from infra.messaging.clients.json_client import JsonProducerWrapper
@@ -259,7 +258,8 @@ class RealtimeDataProducer(AvroProducer):
     """Writes ``realtime.*``: ``publish`` is the hot path and implements ``application.ports.RecordSink``.
 
     ``codec`` encodes records (default: Avro, with the schema ids of the registry of the settings, which
-    ``start_producer`` then asks and whose errors it raises). ``producer`` takes the place of its own Kafka
+    ``start_producer`` then asks and whose errors it raises; it is asked again every
+    ``SCHEMA_REGISTRY_CHECK_S`` whether it still has the schemas). ``producer`` takes the place of its own Kafka
     client (a circuit breaker around one, or a client shared with others) and is then started and stopped by
     whoever made it.
     """
@@ -285,6 +285,7 @@ class RealtimeDataProducer(AvroProducer):
             name=name,
         )
         self._codec = codec
+        self._own_codec: WatchedCodec | None = None
         self._given_producer = producer
         self._produce: Callable[..., None] = self._refuse
         self._encode: Callable[[Record], bytes] | None = None
@@ -310,12 +311,11 @@ class RealtimeDataProducer(AvroProducer):
             Trade: gateway.topic("realtime.trade"),
             OrderBook: gateway.topic("realtime.orderbook"),
         }
-        if self._codec is None:
-            async with SchemaRegistryClient(self._settings.registry) as registry:
-                codec = PreparedCodec(registry, gateway)
-                await codec.prepare()
-            self._codec = codec
-        self._encode = self._codec.encode
+        if self._codec is None and self._own_codec is None:
+            self._own_codec = await WatchedCodec.opened(self._settings)
+        codec = self._codec if self._own_codec is None else self._own_codec.codec
+        assert codec is not None, "given, or prepared above"
+        self._encode = codec.encode
         if self._given_producer is not None:
             self._produce = self._given_producer.produce
         elif self._own is not None:
@@ -325,6 +325,9 @@ class RealtimeDataProducer(AvroProducer):
         """Deliver what is in flight within the drain time-out, then close."""
         self._produce = self._refuse
         await super().stop_producer()
+        own, self._own_codec = self._own_codec, None
+        if own is not None:
+            await own.close()
 
     @property
     def core(self) -> KafkaProducer | None:

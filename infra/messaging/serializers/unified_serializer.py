@@ -46,6 +46,11 @@ class UnifiedSerializer:
         if self._avro is not None:
             await self._avro.prepare()
 
+    async def look_again(self) -> None:
+        """See ``AvroSerializer.look_again``, when writing Avro."""
+        if self._avro is not None:
+            await self._avro.look_again()
+
     def serialize(self, message: Any) -> bytes:
         """``message`` as bytes; raises ``core.errors.PayloadError`` when it cannot be encoded."""
         return _to_json(message) if self._avro is None else self._avro.serialize(message)

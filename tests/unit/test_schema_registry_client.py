@@ -71,6 +71,24 @@ async def test_away_names_the_url_and_is_retriable():
     assert "hunter2" not in str(caught.value)
 
 
+async def test_one_of_several_urls_that_hangs_is_waited_for_once(embedded):
+    async with raw_server(None) as (hung, taken):
+        settings = RegistrySettings(url=f"{hung},{embedded.url}", timeout_s=0.3)
+        async with SchemaRegistryClient(settings) as client:
+            for _ in range(3):
+                assert await client.subjects() == []
+        assert len(taken) == 1
+
+
+async def test_the_former_url_is_tried_again_when_the_other_goes_away(embedded):
+    async with EmbeddedRegistry(incompatibilities) as other:
+        away = await free_url()
+        async with SchemaRegistryClient(RegistrySettings(url=f"{away},{other.url},{embedded.url}")) as client:
+            assert await client.subjects() == []
+            await other.stop()
+            assert await client.subjects() == []
+
+
 async def test_a_hung_registry_ends_in_time_and_never_stalls_the_loop():
     async with raw_server(None) as (url, taken):
         worst = 0.0

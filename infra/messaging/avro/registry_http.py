@@ -66,7 +66,7 @@ def _authorization(settings: RegistrySettings, user: str | None, password: str |
 
 
 class RegistryHttp:
-    """Sends one request to the first of the URLs that answers.
+    """Sends one request to the first of the URLs that answers, beginning with the one that answered last.
 
     Each attempt has ``settings.timeout_s``; all URLs are tried ``rounds`` times, with a jittered wait
     between rounds, so a call ends after at most ``rounds x URLs x timeout_s`` and the waits. The client with
@@ -78,6 +78,8 @@ class RegistryHttp:
         if not urls:
             raise SettingsError("SCHEMA_REGISTRY_URL names no URL")
         self.endpoints = tuple(RegistryEndpoint(url, settings) for url in urls)
+        self._next = self.endpoints
+        """In the order in which they are tried: one that hangs costs its time limit once, not every request's."""
         self._ca = settings.ssl_ca_location
         self._timeout_s = settings.timeout_s
         self._rounds = rounds
@@ -106,7 +108,7 @@ class RegistryHttp:
             if round_:
                 await asyncio.sleep(next(waits))
             failures.clear()
-            for endpoint in self.endpoints:
+            for endpoint in self._next:
                 headers = {"Accept": f"{MEDIA_TYPE}, application/json", "Content-Type": MEDIA_TYPE}
                 if endpoint.authorization is not None:
                     headers["Authorization"] = endpoint.authorization
@@ -130,6 +132,8 @@ class RegistryHttp:
                 if response.status_code in _TRANSIENT_STATUS:
                     failures.append(f"{endpoint.url} answered {response.status_code} {_message(response)}")
                     continue
+                at = self.endpoints.index(endpoint)
+                self._next = self.endpoints[at:] + self.endpoints[:at]
                 return _result(endpoint.url, method, path, response)
         raise RegistryUnavailableError("the schema registry is not available: " + "; ".join(failures))
 

@@ -79,7 +79,7 @@ class RegistryHttp:
             raise SettingsError("SCHEMA_REGISTRY_URL names no URL")
         self.endpoints = tuple(RegistryEndpoint(url, settings) for url in urls)
         self._next = self.endpoints
-        """In the order in which they are tried: one that hangs costs its time limit once, not every request's."""
+        """As they are tried: one that hangs costs its time limit once, not with every request."""
         self._ca = settings.ssl_ca_location
         self._timeout_s = settings.timeout_s
         self._rounds = rounds

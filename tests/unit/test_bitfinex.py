@@ -260,12 +260,45 @@ def test_a_wrong_checksum_is_repaired_by_a_new_subscription_of_that_pair() -> No
             "len": "25",
         },
     ]
-    # What still comes on the former channel is nobody's.
-    assert session.receive(frame("bitfinex", "orderbook.ask"), US) == ()
+    # What is still under way on the former channel is read, until the exchange has ended it.
+    (record,) = session.receive(frame("bitfinex", "orderbook.ask"), US)
+    assert (record.valid, record.sequence) == (False, 3)
+    session.receive('{"event":"unsubscribed","status":"OK","chanId":10092}', US)
+    assert session.receive("[10092,[7254.8,2,-0.5],4]", US) == ()
+    assert session.ignored == {"channel that is not subscribed": 1}
     session.receive(frame("bitfinex", "subscribed.book").replace(b"10092", b"10093"), US)
     (record,) = session.receive(frame("bitfinex", "orderbook.snapshot").replace(b"10092", b"10093"), US)
-    assert record.valid
+    assert (record.valid, record.sequence) == (True, 4)
     assert SymbolWhole("ETH-USD", 1) in session.take_notices()
+
+
+def test_a_repair_that_has_to_be_tried_again_ends_the_channel_once() -> None:
+    session = session_for(RequestType.ORDERBOOK, "ETH-USD")
+    session.receive(frame("bitfinex", "orderbook.snapshot"), US)
+    session.receive('[10092,"cs",-1,2]', US)
+    for now_s in range(1, 10):
+        session.on_time(float(now_s))
+    sent = [json.loads(message)["event"] for message in session.take_outbox()]
+    assert sent.count("unsubscribe") == 1
+    assert sent.count("subscribe") > 1
+    assert len(session.receive("[10092,[7254.8,2,-0.5],3]", US)) == 1
+
+
+@pytest.mark.parametrize("repaired", [False, True])
+def test_data_of_a_pair_that_nobody_wants_any_more_is_ignored(repaired: bool) -> None:
+    session = session_for(RequestType.ORDERBOOK, "ETH-USD")
+    session.receive(frame("bitfinex", "orderbook.snapshot"), US)
+    if repaired:
+        session.receive('[10092,"cs",-1,2]', US)
+        session.on_time(1.0)
+    session.unsubscribe(["ETH-USD"], 1.0)
+    sent = [json.loads(message)["event"] for message in session.take_outbox()]
+    assert sent.count("unsubscribe") == 1
+    assert session.receive("[10092,[7254.8,2,-0.5],3]", US) == ()
+    # Nor is it data of the pair's next subscription.
+    session.subscribe([Symbol("ETH", "USD")], 2.0)
+    assert session.receive("[10092,[7254.8,2,-0.5],4]", US) == ()
+    assert session.ignored == {"channel that is not subscribed": 2}
 
 
 def test_a_gap_in_the_sequence_breaks_every_book_of_the_connection() -> None:

@@ -22,8 +22,9 @@ Written after Bitfinex's documentation (read 2026-11): "General" (ws-general), "
   CRC32, signed, of the best 25 of both sides in turn, ``price:amount``, in the text of the frames. It comes
   in a frame of its own, which becomes a delta without levels. A number left out of the sequence may have been
   any channel's: a book of up to 25 levels a side is doubted until its next checksum, a deeper one is broken.
-- 25 channels a connection, 20 connects a minute and address. Codes 20051 (the server restarts), 20060 and
-  20061 (maintenance begins, ends: subscribe anew), 10300 (refused), 10305 (too many channels).
+- 25 channels a connection, 20 connects a minute and address. ``info`` 20051: the server restarts, connect anew,
+  which is done at once; 20060: a maintenance begins, wait for 20061, which ends it: subscribe anew. Errors
+  10300 (refused), 10305 (too many channels).
 - Pairs are ``tBTCUSD``, with a colon where a currency's code is not of three letters: ``tDOGE:USD``. Some
   codes are the exchange's own: UST is USDT.
 """
@@ -42,6 +43,7 @@ from core.exchanges.base import (
     ConnectionLimits,
     Dialect,
     ExchangeProfile,
+    Interrupted,
     Outgoing,
     SymbolTrack,
 )
@@ -446,7 +448,7 @@ class BitfinexDialect(Dialect):
             self._next = None
             self._bulk = False
         if event.number in (SERVER_RESTARTS, MAINTENANCE_BEGINS):
-            self.notices.append(Complaint(ErrorCode.CONNECT_FAILED, event.text))
+            self.notices.append(Interrupted(event.text, reconnect=event.number == SERVER_RESTARTS))
         elif event.number == MAINTENANCE_ENDED:
             active = [track for track in self.tracks.values() if track.active]
             self.outbox.extend(self.unsubscribe(active, ()))

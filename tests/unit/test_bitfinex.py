@@ -7,7 +7,16 @@ from decimal import Decimal
 import pytest
 
 from core.errors import ErrorCode
-from core.exchanges.base import BookSettings, Complaint, Confirmed, Refused, SymbolBroken, SymbolWhole, Unparsed
+from core.exchanges.base import (
+    BookSettings,
+    Complaint,
+    Confirmed,
+    Interrupted,
+    Refused,
+    SymbolBroken,
+    SymbolWhole,
+    Unparsed,
+)
 from core.exchanges.bitfinex import Bitfinex
 from core.identity import RequestType, Symbol
 from core.records import BookKind, Level, OrderBook, Side, StreamType, Ticker, Trade
@@ -551,11 +560,21 @@ def test_other_errors(code: object, msg: str, expected: list[ErrorCode]) -> None
 def test_after_maintenance_everything_is_subscribed_anew() -> None:
     session = session_for(RequestType.TICKER, "BTC-USD")
     session.receive(frame("bitfinex", "maintenance"), US)
-    assert [notice.code for notice in session.take_notices()] == [ErrorCode.CONNECT_FAILED]
+    (notice,) = session.take_notices()
+    assert isinstance(notice, Interrupted)
+    assert ("20060" in notice.message, notice.reconnect) == (True, False)
     session.receive('{"event":"info","code":20061,"msg":"Maintenance ended"}', US)
     assert [json.loads(message) for message in session.take_outbox()] == [
         {"event": "unsubscribe", "chanId": 224555},
         {"event": "subscribe", "channel": "ticker", "symbol": "tBTCUSD"},
+    ]
+
+
+def test_a_restart_that_is_announced_asks_for_a_new_connection() -> None:
+    session = session_for(RequestType.TICKER, "BTC-USD")
+    session.receive('{"event":"info","code":"20051","msg":"Stopping, please reconnect"}', US)
+    assert session.take_notices() == [
+        Interrupted("Bitfinex: 20051: Stopping, please reconnect", reconnect=True)
     ]
 
 

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from application.ports import FrameHandler
@@ -23,17 +24,38 @@ from infra.simulator.server import ExchangeSimulator
 from infra.websocket.connector import WebsocketsConnection, WebsocketsConnector
 
 
-class World:
-    """What the stream is made of, and what came out of it.
+class MeddlingConnector:
+    """Connects as the gateway does. ``meddle`` stands on the way in: it hands on a frame, another in its place,
+    or None, which loses it. What is sent goes out ``late_s`` later, as over a long way."""
 
-    ``meddle`` stands on the way in: it hands on a frame, another in its place, or None, which loses it.
-    """
+    def __init__(self, late_s: float = 0.0) -> None:
+        self._late_s = late_s
+        self.meddle: Callable[[str | bytes], str | bytes | None] = lambda frame: frame
+
+    async def connect(self, url: str, handler: FrameHandler, *, max_frame_bytes: int) -> WebsocketsConnection:
+        connector = self
+
+        class Meddled:
+            def on_frame(self, frame: str | bytes, received_us: int) -> None:
+                given = connector.meddle(frame)
+                if given is not None:
+                    handler.on_frame(given, received_us)
+
+        connection = await WebsocketsConnector().connect(url, Meddled(), max_frame_bytes=max_frame_bytes)
+        if self._late_s:
+            later = partial(asyncio.get_running_loop().call_later, self._late_s, connection.send)
+            connection.send = later
+        return connection
+
+
+class World:
+    """What the stream is made of, and what came out of it."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.errors: list[dict[str, Any]] = []
         self.refused: list[str] = []
-        self.meddle: Callable[[str | bytes], str | bytes | None] = lambda frame: frame
+        self.connector = MeddlingConnector()
 
     def publish(self, record: Record, on_delivery: Any = None) -> None:
         self.records.append(record)
@@ -49,17 +71,6 @@ class World:
 
     def may_publish(self, received_us: int) -> bool:
         return True
-
-    async def connect(self, url: str, handler: FrameHandler, *, max_frame_bytes: int) -> WebsocketsConnection:
-        world = self
-
-        class Meddled:
-            def on_frame(self, frame: str | bytes, received_us: int) -> None:
-                given = world.meddle(frame)
-                if given is not None:
-                    handler.on_frame(given, received_us)
-
-        return await WebsocketsConnector().connect(url, Meddled(), max_frame_bytes=max_frame_bytes)
 
     def books(self, symbol: str) -> list[OrderBook]:
         return [r for r in self.records if isinstance(r, OrderBook) and r.symbol == symbol]
@@ -81,7 +92,7 @@ async def running(
     reporter = ErrorReporter({"ws.error": world, "ws.dlq": world}, clock)
     rest = RestBookSnapshots({simulator.exchange: RestAddress(simulator.rest_url, (50, 1.0))})
     parts = StreamParts(
-        connector=world,
+        connector=world.connector,
         sink=world,
         reporter=reporter,
         clock=clock,

@@ -42,7 +42,7 @@ async def test_a_restart_is_not_waited_for() -> None:
                 return announced
             return frame
 
-        world.meddle = announce
+        world.connector.meddle = announce
         # The exchange itself ends nothing.
         await until(lambda: simulator.stats.connections_total == 2)
         await until(lambda: {r.symbol for r in world.records} == set(PAIRS))

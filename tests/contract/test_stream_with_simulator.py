@@ -83,7 +83,7 @@ async def test_a_lost_frame_breaks_one_book_alone_is_told_once_and_is_repaired()
             lost.append(frame)
             return None
 
-        world.meddle = lose
+        world.connector.meddle = lose
         await until(lambda: lost and not world.books("BTC-USDT")[-1].valid)
         await until(lambda: world.books("BTC-USDT")[-1].valid)
         await settled(world, simulator)

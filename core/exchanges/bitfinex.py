@@ -128,7 +128,8 @@ class BitfinexDialect(Dialect):
         return messages
 
     def unsubscribe(self, removed: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
-        """A message a channel. One that has no number yet is ended as soon as it has."""
+        """A message a channel. One that has no number yet is ended as soon as it has; one that is renewed is
+        read until the exchange has ended it."""
         symbols = {track.exchange_symbol for track in removed}
         renewed = {track.exchange_symbol for track in removed if track.active}
         return [_unsubscribe(n) for n in self._channels.end(self.request_type, symbols, keep=renewed)]

@@ -475,6 +475,26 @@ def test_an_empty_snapshot_and_spaces() -> None:
     assert (record.kind, pairs(record.bids)) == (BookKind.DELTA, [(7254.7, 3.3)])
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "[7254.8,2,-0.5]", "[7254.8,2,0.5]", "[7254.8,0,-1]", "[7254,1,-1e-7]", '["7254.80",2,"-0.50"]',
+        "[ 7254.8 , 2 , 0.5 ]", "[7254.8,2,-0.5,7]",
+    ],
+)  # fmt: skip
+def test_an_entry_is_the_same_level_read_at_once_and_by_its_parts(entry: str) -> None:
+    session = session_for(RequestType.ORDERBOOK, "ETH-USD")
+    session.receive("[10092,[],1]", US)
+    for text in (f"[10092,{entry},2]", f"[10092,{entry},2,1574694475100]"):
+        # The second comes out of its turn.
+        (at_once,) = session.receive(text, US)
+        (by_parts,) = session.receive(text.encode(), US)
+        # With their text.
+        assert (at_once.bids, at_once.asks) == (by_parts.bids, by_parts.asks)
+        assert len(at_once.bids) + len(at_once.asks) == 1
+        session.receive('[10092,"hb",1]', US)
+
+
 def test_requests() -> None:
     session = StreamSession(Bitfinex(), RequestType.TICKER, 1, now_s=0.0)
     session.subscribe([Symbol("BTC", "USD"), Symbol("DOGE", "USD")], 0.0)

@@ -8,8 +8,8 @@ keeps the connection alive. Both are pure: no socket, no clock; time comes in as
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -40,6 +40,7 @@ __all__ = [
     "ConnectionLimits",
     "Dialect",
     "ExchangeProfile",
+    "Makers",
     "Notice",
     "Outgoing",
     "Refused",
@@ -70,6 +71,10 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Outgoing = str | bytes
+
+Makers = dict[type, Callable[[Any, int], Sequence[Record]]]
+"""What makes the records of a frame, by the type that it was read as. A look-up takes a fifth of the time in which
+``isinstance`` finds that a struct is none of another type."""
 
 
 class Dialect(ABC):

@@ -73,8 +73,8 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
 Outgoing = str | bytes
 
 Makers = dict[type, Callable[[Any, int], Sequence[Record]]]
-"""What makes the records of a frame, by the type that it was read as. A look-up takes a fifth of the time in which
-``isinstance`` finds that a struct is none of another type."""
+"""What makes the records of a frame, by the type that it was read as. A look-up takes a fifth of the time in
+which ``isinstance`` finds that a struct is none of another type."""
 
 
 class Dialect(ABC):

@@ -436,14 +436,12 @@ class HuobiDialect(Dialect):
         if not trades:
             self.ignore("frame without trades")
             return ()
-        ids = [None if trade.trade_id is None else str(trade.trade_id) for trade in trades]
-        if None in ids:
-            ids = [
-                _older_id(trade.id) if own is None else own
-                for trade, own in zip(_OLDER_TRADES.decode(raw).tick.data, ids, strict=True)
-            ]
+        older: Sequence[str | None] = ()
+        if None in [trade.trade_id for trade in trades]:
+            older = [_older_id(trade.id) for trade in _OLDER_TRADES.decode(raw).tick.data]
         records = []
-        for trade, trade_id in zip(trades, ids, strict=True):
+        for place, trade in enumerate(trades):
+            own_id = trade.trade_id
             track.sequence += 1
             records.append(
                 Trade(
@@ -458,7 +456,7 @@ class HuobiDialect(Dialect):
                     trade.price,
                     trade.amount,
                     _SIDES.get(trade.direction, _UNKNOWN_SIDE),
-                    trade_id,
+                    older[place] if own_id is None else str(own_id),
                 )
             )
         return records

@@ -24,6 +24,7 @@ from core.exchanges.base import (
     Complaint,
     Confirmed,
     ExchangeProfile,
+    Interrupted,
     Refused,
     SnapshotWanted,
     SymbolBroken,
@@ -338,6 +339,8 @@ class StreamConnection:
             closed.cancel()
 
     def _explain(self, end: ConnectionEnd) -> ExchangeError:
+        if self._giving_up is not None:
+            return self._giving_up
         exchange = self._profile.exchange
         if end.code == _MESSAGE_TOO_BIG:
             return ExchangeError(
@@ -363,6 +366,8 @@ class StreamConnection:
                     self._events.on_refused(symbols, ExchangeError(message, code=code))
                 case Complaint(code, message):
                     self._events.on_problem(ExchangeError(message, code=code))
+                case Interrupted(message, reconnect):
+                    self._interrupt(ConnectFailedError(message), reconnect)
                 case Unparsed(reason, frame):
                     self._events.on_unparsed(reason, frame)
                 case SymbolBroken(symbol, code, message):
@@ -376,11 +381,19 @@ class StreamConnection:
                 case Stale(silent_s, data_only):
                     what = "no data, though it answers," if data_only else "nothing"
                     asked = "" if data_only else ", also when asked"
-                    self._giving_up = StreamStaleError(
+                    error = StreamStaleError(
                         f"{self._profile.exchange} sent {what} for {silent_s:g} s on {self._scope.key}{asked}; "
                         "reconnecting"
                     )
-                    self._wake.set()
+                    self._interrupt(error, reconnect=True)
+
+    def _interrupt(self, error: ExchangeError, reconnect: bool) -> None:
+        """Data stops: leave this connection for a new one, or wait for it here."""
+        if reconnect:
+            self._giving_up = error
+            self._wake.set()
+        else:
+            self._begin_outage(error)
 
     def _take(self, records: Sequence[Record], received_us: int) -> None:
         """Publish what did not come of a frame."""

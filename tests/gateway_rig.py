@@ -90,14 +90,16 @@ def gateway_settings(
 
 
 @contextlib.asynccontextmanager
-async def embedded_world(**more: Any) -> AsyncIterator[World]:
-    """Everything in this process."""
+async def embedded_world(
+    simulated: Mapping[str, ExchangeSimulator] | None = None, **more: Any
+) -> AsyncIterator[World]:
+    """Everything in this process; ``simulated`` exchanges run already, in place of the usual ones."""
     async with contextlib.AsyncExitStack() as stack:
         broker, registry, redis = EmbeddedBroker(), EmbeddedRegistry(incompatibilities), EmbeddedRedis()
         for part in (broker, registry, redis):
             await part.start()
             stack.push_async_callback(part.stop)
-        exchanges = await stack.enter_async_context(simulators())
+        exchanges = dict(simulated or await stack.enter_async_context(simulators()))
         settings = Settings(
             kafka=KafkaSettings(bootstrap_servers=broker.bootstrap_servers),
             registry=RegistrySettings(url=registry.url),

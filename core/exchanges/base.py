@@ -19,6 +19,7 @@ from core.exchanges.kept_book import BookSettings, Resync
 from core.exchanges.notices import (
     Complaint,
     Confirmed,
+    Interrupted,
     Notice,
     Refused,
     SnapshotWanted,
@@ -40,6 +41,7 @@ __all__ = [
     "ConnectionLimits",
     "Dialect",
     "ExchangeProfile",
+    "Interrupted",
     "Makers",
     "Notice",
     "Outgoing",

@@ -26,6 +26,16 @@ class Complaint(msgspec.Struct, frozen=True):
     message: str
 
 
+class Interrupted(msgspec.Struct, frozen=True):
+    """The exchange announced that its data stops: an outage, which what follows of it belongs to.
+
+    ``reconnect``: it wants a new connection instead of this one; otherwise data comes again on this one.
+    """
+
+    message: str
+    reconnect: bool
+
+
 class Unparsed(msgspec.Struct, frozen=True):
     """A frame that could not be read; the session counts it and goes on."""
 
@@ -63,4 +73,4 @@ class SnapshotWanted(msgspec.Struct, frozen=True):
     path: str
 
 
-Notice = Confirmed | Refused | Complaint | Unparsed | SymbolBroken | SymbolWhole | SnapshotWanted
+Notice = Confirmed | Refused | Complaint | Interrupted | Unparsed | SymbolBroken | SymbolWhole | SnapshotWanted

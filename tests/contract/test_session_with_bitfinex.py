@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 from core.audit import Auditor
 from core.audit_report import SourceReport
 from core.errors import ErrorCode
-from core.exchanges.base import Complaint, Refused, SymbolBroken, SymbolWhole
+from core.exchanges.base import Complaint, Interrupted, Refused, SymbolBroken, SymbolWhole
 from core.identity import RequestType, Symbol
 from core.source_log import SentFrame, SourceLog
 from infra.simulator.bitfinex import BitfinexVenue
@@ -224,14 +224,14 @@ async def test_after_maintenance_every_channel_is_subscribed_anew() -> None:
     exchange = SimulatedExchange("bitfinex", rate=150)
     async with subscribed(exchange) as client:
         exchange.sim.begin_maintenance()
-        await client.drive_until(lambda: said(client, Complaint) != [])
+        await client.drive_until(lambda: said(client, Interrupted) != [])
         snapshots = sum(entry.kind == "snapshot" for entry in exchange.log)
         exchange.sim.end_maintenance()
         await client.drive_until(
             lambda: sum(e.kind == "snapshot" for e in exchange.log) == snapshots + 3 and whole(client)
         )
         await same_as_offered(client, exchange)
-        assert ["20060" in n.message for n in said(client, Complaint)] == [True]
+        assert ["20060" in n.message for n in said(client, Interrupted)] == [True]
 
 
 @pytest.mark.parametrize("generic", [False, True])

@@ -7,7 +7,16 @@ from decimal import Decimal
 import pytest
 
 from core.errors import ErrorCode
-from core.exchanges.base import BookSettings, Complaint, Confirmed, Refused, SymbolBroken, SymbolWhole, Unparsed
+from core.exchanges.base import (
+    BookSettings,
+    Complaint,
+    Confirmed,
+    Interrupted,
+    Refused,
+    SymbolBroken,
+    SymbolWhole,
+    Unparsed,
+)
 from core.exchanges.bitfinex import Bitfinex
 from core.identity import RequestType, Symbol
 from core.records import BookKind, Level, OrderBook, Side, StreamType, Ticker, Trade
@@ -260,12 +269,45 @@ def test_a_wrong_checksum_is_repaired_by_a_new_subscription_of_that_pair() -> No
             "len": "25",
         },
     ]
-    # What still comes on the former channel is nobody's.
-    assert session.receive(frame("bitfinex", "orderbook.ask"), US) == ()
+    # What is still under way on the former channel is read, until the exchange has ended it.
+    (record,) = session.receive(frame("bitfinex", "orderbook.ask"), US)
+    assert (record.valid, record.sequence) == (False, 3)
+    session.receive('{"event":"unsubscribed","status":"OK","chanId":10092}', US)
+    assert session.receive("[10092,[7254.8,2,-0.5],4]", US) == ()
+    assert session.ignored == {"channel that is not subscribed": 1}
     session.receive(frame("bitfinex", "subscribed.book").replace(b"10092", b"10093"), US)
     (record,) = session.receive(frame("bitfinex", "orderbook.snapshot").replace(b"10092", b"10093"), US)
-    assert record.valid
+    assert (record.valid, record.sequence) == (True, 4)
     assert SymbolWhole("ETH-USD", 1) in session.take_notices()
+
+
+def test_a_repair_that_has_to_be_tried_again_ends_the_channel_once() -> None:
+    session = session_for(RequestType.ORDERBOOK, "ETH-USD")
+    session.receive(frame("bitfinex", "orderbook.snapshot"), US)
+    session.receive('[10092,"cs",-1,2]', US)
+    for now_s in range(1, 10):
+        session.on_time(float(now_s))
+    sent = [json.loads(message)["event"] for message in session.take_outbox()]
+    assert sent.count("unsubscribe") == 1
+    assert sent.count("subscribe") > 1
+    assert len(session.receive("[10092,[7254.8,2,-0.5],3]", US)) == 1
+
+
+@pytest.mark.parametrize("repaired", [False, True])
+def test_data_of_a_pair_that_nobody_wants_any_more_is_ignored(repaired: bool) -> None:
+    session = session_for(RequestType.ORDERBOOK, "ETH-USD")
+    session.receive(frame("bitfinex", "orderbook.snapshot"), US)
+    if repaired:
+        session.receive('[10092,"cs",-1,2]', US)
+        session.on_time(1.0)
+    session.unsubscribe(["ETH-USD"], 1.0)
+    sent = [json.loads(message)["event"] for message in session.take_outbox()]
+    assert sent.count("unsubscribe") == 1
+    assert session.receive("[10092,[7254.8,2,-0.5],3]", US) == ()
+    # Nor is it data of the pair's next subscription.
+    session.subscribe([Symbol("ETH", "USD")], 2.0)
+    assert session.receive("[10092,[7254.8,2,-0.5],4]", US) == ()
+    assert session.ignored == {"channel that is not subscribed": 2}
 
 
 def test_a_gap_in_the_sequence_breaks_every_book_of_the_connection() -> None:
@@ -433,6 +475,26 @@ def test_an_empty_snapshot_and_spaces() -> None:
     assert (record.kind, pairs(record.bids)) == (BookKind.DELTA, [(7254.7, 3.3)])
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "[7254.8,2,-0.5]", "[7254.8,2,0.5]", "[7254.8,0,-1]", "[7254,1,-1e-7]", '["7254.80",2,"-0.50"]',
+        "[ 7254.8 , 2 , 0.5 ]", "[7254.8,2,-0.5,7]",
+    ],
+)  # fmt: skip
+def test_an_entry_is_the_same_level_read_at_once_and_by_its_parts(entry: str) -> None:
+    session = session_for(RequestType.ORDERBOOK, "ETH-USD")
+    session.receive("[10092,[],1]", US)
+    for text in (f"[10092,{entry},2]", f"[10092,{entry},2,1574694475100]"):
+        # The second comes out of its turn.
+        (at_once,) = session.receive(text, US)
+        (by_parts,) = session.receive(text.encode(), US)
+        # With their text.
+        assert (at_once.bids, at_once.asks) == (by_parts.bids, by_parts.asks)
+        assert len(at_once.bids) + len(at_once.asks) == 1
+        session.receive('[10092,"hb",1]', US)
+
+
 def test_requests() -> None:
     session = StreamSession(Bitfinex(), RequestType.TICKER, 1, now_s=0.0)
     session.subscribe([Symbol("BTC", "USD"), Symbol("DOGE", "USD")], 0.0)
@@ -518,11 +580,21 @@ def test_other_errors(code: object, msg: str, expected: list[ErrorCode]) -> None
 def test_after_maintenance_everything_is_subscribed_anew() -> None:
     session = session_for(RequestType.TICKER, "BTC-USD")
     session.receive(frame("bitfinex", "maintenance"), US)
-    assert [notice.code for notice in session.take_notices()] == [ErrorCode.CONNECT_FAILED]
+    (notice,) = session.take_notices()
+    assert isinstance(notice, Interrupted)
+    assert ("20060" in notice.message, notice.reconnect) == (True, False)
     session.receive('{"event":"info","code":20061,"msg":"Maintenance ended"}', US)
     assert [json.loads(message) for message in session.take_outbox()] == [
         {"event": "unsubscribe", "chanId": 224555},
         {"event": "subscribe", "channel": "ticker", "symbol": "tBTCUSD"},
+    ]
+
+
+def test_a_restart_that_is_announced_asks_for_a_new_connection() -> None:
+    session = session_for(RequestType.TICKER, "BTC-USD")
+    session.receive('{"event":"info","code":"20051","msg":"Stopping, please reconnect"}', US)
+    assert session.take_notices() == [
+        Interrupted("Bitfinex: 20051: Stopping, please reconnect", reconnect=True)
     ]
 
 

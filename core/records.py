@@ -9,8 +9,11 @@ never 0. ``price_exact`` and ``quantity_exact`` are filled only when exact numbe
 
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
 import msgspec
+
+from core.exchanges.values import Price, Quantity
 
 
 class StreamType(StrEnum):
@@ -83,11 +86,15 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
     quantity_exact: Decimal | None = None
 
 
-class Level(msgspec.Struct, frozen=True, gc=False):
-    """One price level; in a delta, quantity 0 removes it."""
+class Level(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """One price level; in a delta, quantity 0 removes it.
 
-    price: float
-    quantity: float
+    Most exchanges write a level as an array, price and quantity first: decoders read it straight into this,
+    with the ranges of ``core.exchanges.values``. Our own JSON names the two: ``json_form``.
+    """
+
+    price: Price
+    quantity: Quantity
 
 
 class OrderBook(msgspec.Struct, frozen=True, gc=False):
@@ -114,3 +121,14 @@ class OrderBook(msgspec.Struct, frozen=True, gc=False):
 
 
 Record = Ticker | Trade | OrderBook
+
+
+def json_form(value: OrderBook | Level) -> dict[str, Any]:
+    """A book or a level as JSON has it: a level is price and quantity by name, whatever else it remembers of
+    its frame."""
+    if isinstance(value, Level):
+        return {"price": value.price, "quantity": value.quantity}
+    fields = msgspec.structs.asdict(value)
+    for side in ("bids", "asks"):
+        fields[side] = [json_form(level) for level in fields[side]]
+    return fields

@@ -8,8 +8,8 @@ keeps the connection alive. Both are pure: no socket, no clock; time comes in as
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -42,6 +42,7 @@ __all__ = [
     "Dialect",
     "ExchangeProfile",
     "Interrupted",
+    "Makers",
     "Notice",
     "Outgoing",
     "Refused",
@@ -72,6 +73,10 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Outgoing = str | bytes
+
+Makers = dict[type, Callable[[Any, int], Sequence[Record]]]
+"""What makes the records of a frame, by the type that it was read as. A look-up takes a fifth of the time in
+which ``isinstance`` finds that a struct is none of another type."""
 
 
 class Dialect(ABC):

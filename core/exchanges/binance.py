@@ -35,6 +35,7 @@ from core.exchanges.base import (
     ConnectionLimits,
     Dialect,
     ExchangeProfile,
+    Makers,
     Outgoing,
     Refused,
     Resync,
@@ -52,6 +53,10 @@ from core.identity import Exchange, Region, RequestType, Symbol
 from core.records import Level, Record, Side, StreamType, Ticker, Trade
 
 _EXCHANGE, _REGION = Exchange.BINANCE.value, Region.ASIA.value
+_TICKER, _TRADE, _BOOK = RequestType.TICKER, RequestType.TRADE, RequestType.ORDERBOOK
+_REALTIME = StreamType.REALTIME
+_TAKER_SIDES = {True: Side.SELL, False: Side.BUY, None: Side.UNKNOWN}
+"""By whether the buyer is the maker."""
 _FIRST_MS, _END_MS = 1_000_000_000_000, 10_000_000_000_000
 _FIRST_US, _END_US = 1000 * _FIRST_MS, 1000 * _END_MS
 _STREAM_SUFFIX = {
@@ -76,21 +81,22 @@ _Time = Annotated[int, Meta(ge=_FIRST_MS, lt=_END_US)]
 """Epoch milliseconds, or microseconds where a recorder asked for them by ``timeUnit=MICROSECOND``."""
 
 
-class _Ticker(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="24hrTicker"):
-    symbol: str = field(name="s")
-    last: PriceOrZero = field(name="c")
+# Fields of tickers stand in the order of the frames: the decoder looks for a key where the last one was found.
+class _Ticker(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="e", tag="24hrTicker"):
     event_time: _Time | None = field(name="E", default=None)
+    symbol: str = field(name="s")
     change_percent: Annotated[float, Meta(ge=-100, le=1e11)] | None = field(name="P", default=None)
     before_window: PriceOrZero | None = field(name="x", default=None)
+    last: PriceOrZero = field(name="c")
+    bid: PriceOrZero | None = field(name="b", default=None)
+    bid_quantity: Quantity | None = field(name="B", default=None)
+    ask: PriceOrZero | None = field(name="a", default=None)
+    ask_quantity: Quantity | None = field(name="A", default=None)
     open: PriceOrZero | None = field(name="o", default=None)
     high: PriceOrZero | None = field(name="h", default=None)
     low: PriceOrZero | None = field(name="l", default=None)
     volume: Quantity | None = field(name="v", default=None)
     quote_volume: Quantity | None = field(name="q", default=None)
-    bid: PriceOrZero | None = field(name="b", default=None)
-    bid_quantity: Quantity | None = field(name="B", default=None)
-    ask: PriceOrZero | None = field(name="a", default=None)
-    ask_quantity: Quantity | None = field(name="A", default=None)
 
 
 class _Trade(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="trade"):
@@ -111,17 +117,12 @@ class _AggregateTrade(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag=
     buyer_is_maker: bool | None = field(name="m", default=None)
 
 
-class _Level(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    price: Price
-    quantity: Quantity
-
-
 class _Snapshot(msgspec.Struct, frozen=True, gc=False):
     """The answer of REST, or its error."""
 
     last_id: Id | None = field(name="lastUpdateId", default=None)
-    bids: list[_Level] = []
-    asks: list[_Level] = []
+    bids: list[Level] = []
+    asks: list[Level] = []
     code: int = 0
     msg: str = ""
 
@@ -130,8 +131,8 @@ class _Depth(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="depthUpd
     symbol: str = field(name="s")
     first_id: Id = field(name="U")
     last_id: Id = field(name="u")
-    bids: list[_Level] = field(name="b")
-    asks: list[_Level] = field(name="a")
+    bids: list[Level] = field(name="b")
+    asks: list[Level] = field(name="a")
     event_time: _Time | None = field(name="E", default=None)
     previous_id: Id | None = field(name="pu", default=None)
     """The ``u`` before, which futures streams name: their ids have gaps."""
@@ -224,6 +225,12 @@ class BinanceDialect(Dialect):
         self._asked: dict[int, tuple[str, ...]] = {}
         self._streams: dict[str, str] = {}
         """In a replay, the stream of which each symbol's book is kept: recordings may have two speeds of it."""
+        self._made: Makers = {
+            _Ticker: self._ticker,
+            _Trade: self._trade,
+            _AggregateTrade: self._trade,
+            _Depth: self._orderbook,
+        }
 
     def subscribe(self, added: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
         """SUBSCRIBE for the added symbols; the acknowledgement confirms them."""
@@ -253,17 +260,17 @@ class BinanceDialect(Dialect):
 
     def receive(self, frame: str | bytes, received_us: int) -> Sequence[Record]:
         """Read one frame; see ``Dialect.receive``."""
-        data = self._decode(frame)
-        if data is None:
-            return ()
-        if isinstance(data, _Depth):
-            if self.accept_all and not self._is_kept(data.symbol, frame):
-                self.ignore("book of another stream")
+        data: _Event | None
+        try:
+            data = _COMBINED.decode(frame).data
+        except msgspec.ValidationError as exc:
+            data = self._read_other(frame, exc)
+            if data is None:
                 return ()
-            return self._orderbook(data, received_us)
-        if isinstance(data, _Ticker):
-            return self._ticker(data, received_us)
-        return self._trade(data, received_us)
+        if self.accept_all and isinstance(data, _Depth) and not self._is_kept(data.symbol, frame):
+            self.ignore("book of another stream")
+            return ()
+        return self._made[type(data)](data, received_us)
 
     def exact_numbers(self, frame: str | bytes) -> Sequence[ExactNumbers]:
         """One ticker or trade a frame, in the wrapper or without."""
@@ -274,20 +281,17 @@ class BinanceDialect(Dialect):
             data = _RAW_EXACT.decode(frame)
         return (ExactNumbers(data.price, data.quantity if isinstance(data, _ExactTrade) else None),)
 
-    def _decode(self, frame: str | bytes) -> _Event | None:
-        """The frame as an event, or None after it was counted."""
-        try:
-            return _COMBINED.decode(frame).data
-        except msgspec.ValidationError:
-            envelope = _ENVELOPE.decode(frame)
-            if isinstance(envelope, list) or isinstance(envelope.data, list):
-                self.ignore("events of all markets")
-                return None
-            if envelope.data is not None and envelope.data.e in _EVENTS:
-                raise
-            if envelope.e in _EVENTS:
-                return _RAW.decode(frame)
-            event = envelope.e if envelope.data is None else envelope.data.e
+    def _read_other(self, frame: str | bytes, error: msgspec.ValidationError) -> _Event | None:
+        """What is no event of ours in its wrapper: as an event, or None after it was counted."""
+        envelope = _ENVELOPE.decode(frame)
+        if isinstance(envelope, list) or isinstance(envelope.data, list):
+            self.ignore("events of all markets")
+            return None
+        if envelope.data is not None and envelope.data.e in _EVENTS:
+            raise error
+        if envelope.e in _EVENTS:
+            return _RAW.decode(frame)
+        event = envelope.e if envelope.data is None else envelope.data.e
         if envelope.error is not None:
             self._complain(envelope.error, envelope.id)
         elif envelope.code is not None:
@@ -332,7 +336,7 @@ class BinanceDialect(Dialect):
             self.notices.append(Complaint(code, message))
 
     def _ticker(self, data: _Ticker, received_us: int) -> Sequence[Record]:
-        track = self.track_of(RequestType.TICKER, data.symbol)
+        track = self.track_of(_TICKER, data.symbol)
         if track is None:
             return ()
         if not data.last:
@@ -364,16 +368,15 @@ class BinanceDialect(Dialect):
                 None if bid is None else data.bid_quantity,
                 ask,
                 None if ask is None else data.ask_quantity,
-                StreamType.REALTIME,
+                _REALTIME,
             ),
         )
 
     def _trade(self, data: _Trade | _AggregateTrade, received_us: int) -> Sequence[Record]:
-        track = self.track_of(RequestType.TRADE, data.symbol)
+        track = self.track_of(_TRADE, data.symbol)
         if track is None:
             return ()
         trade_ms = _ms(data.trade_time)
-        maker = data.buyer_is_maker
         track.sequence += 1
         return (
             Trade(
@@ -387,13 +390,13 @@ class BinanceDialect(Dialect):
                 track.sequence,
                 data.price,
                 data.quantity,
-                Side.UNKNOWN if maker is None else Side.SELL if maker else Side.BUY,
+                _TAKER_SIDES[data.buyer_is_maker],
                 None if data.trade_id is None else str(data.trade_id),
             ),
         )
 
     def _orderbook(self, data: _Depth, received_us: int) -> Sequence[Record]:
-        track = self.track_of(RequestType.ORDERBOOK, data.symbol)
+        track = self.track_of(_BOOK, data.symbol)
         if track is None:
             return ()
         first_id, last_id = data.first_id, data.last_id
@@ -402,8 +405,8 @@ class BinanceDialect(Dialect):
         return (
             self.books.delta(
                 track,
-                [Level(level.price, level.quantity) for level in data.bids],
-                [Level(level.price, level.quantity) for level in data.asks],
+                data.bids,
+                data.asks,
                 received_us,
                 _ms(data.event_time),
                 first_id,
@@ -432,8 +435,8 @@ class BinanceDialect(Dialect):
             return ()
         return self.books.merge(
             track,
-            [Level(level.price, level.quantity) for level in data.bids],
-            [Level(level.price, level.quantity) for level in data.asks],
+            data.bids,
+            data.asks,
             received_us,
             None,
             data.last_id,

@@ -26,10 +26,10 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import lru_cache, partial
-from typing import Annotated, ClassVar, Final, Literal, NamedTuple
+from typing import ClassVar, Final, Literal, NamedTuple, final
 
 import msgspec
-from msgspec import Meta, field
+from msgspec import field
 
 from core.errors import ErrorCode, PayloadError
 from core.exact_numbers import ExactNumbers
@@ -43,27 +43,32 @@ from core.exchanges.base import (
     Outgoing,
     SymbolTrack,
 )
+from core.exchanges.blank_fields import read_with_blanks
 from core.exchanges.deepest_book import DeepestBook
 from core.exchanges.undashed_symbols import UndashedSymbols
 from core.exchanges.values import (
     EpochMs,
     Id,
     Price,
-    PriceText,
+    PriceOrZero,
     Quantity,
-    QuantityText,
+    Rate,
     TradedQuantity,
-    number_of,
 )
 from core.identity import Exchange, Region, RequestType, Symbol
 from core.records import Level, Record, Side, StreamType, Ticker, Trade
 
 _EXCHANGE, _REGION = Exchange.BYBIT.value, Region.ASIA.value
-_TOPICS: Final = {RequestType.TICKER: "tickers", RequestType.TRADE: "publicTrade"}
+_TICKER, _TRADE, _BOOK = RequestType.TICKER, RequestType.TRADE, RequestType.ORDERBOOK
+_TOPICS: Final = {_TICKER: "tickers", _TRADE: "publicTrade"}
 _KINDS: Final = {name: kind for kind, name in _TOPICS.items()}
 _DEPTHS: Final = (1, 50, 200, 1000)
-_SIDES: Final = {"Buy": Side.BUY, "Sell": Side.SELL}
-_STREAM_TYPES: Final = {"snapshot": StreamType.SNAPSHOT, "delta": StreamType.REALTIME}
+_UNKNOWN_SIDE, _UNKNOWN_STREAM = Side.UNKNOWN, StreamType.UNKNOWN
+_SIDES: Final[dict[str | None, Side]] = {"Buy": Side.BUY, "Sell": Side.SELL}
+_STREAM_TYPES: Final[dict[str | None, StreamType]] = {
+    "snapshot": StreamType.SNAPSHOT,
+    "delta": StreamType.REALTIME,
+}
 _RATE_WORDS: Final = ("too many", "frequen", "rate limit", "exceed")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9]+(?:\.[A-Za-z0-9]+)*")
 _RESTARTED: Final = 1
@@ -79,21 +84,20 @@ _SYMBOLS = UndashedSymbols(
 # -- frames --------------------------------------------------------------------------------------------
 
 
+# Fields of tickers stand in the order of the frames: the decoder looks for a key where the last one was found.
 class _TickerData(msgspec.Struct, frozen=True, gc=False):
     symbol: str
-    last: PriceText = field(name="lastPrice", default=None)
-    high: PriceText = field(name="highPrice24h", default=None)
-    low: PriceText = field(name="lowPrice24h", default=None)
-    day_ago: PriceText = field(name="prevPrice24h", default=None)
-    change: Annotated[float, Meta(ge=-1, le=1e9)] | Literal[""] | None = field(
-        name="price24hPcnt", default=None
-    )
-    volume: QuantityText = field(name="volume24h", default=None)
-    turnover: QuantityText = field(name="turnover24h", default=None)
-    bid: PriceText = field(name="bid1Price", default=None)
-    bid_quantity: QuantityText = field(name="bid1Size", default=None)
-    ask: PriceText = field(name="ask1Price", default=None)
-    ask_quantity: QuantityText = field(name="ask1Size", default=None)
+    last: PriceOrZero | None = field(name="lastPrice", default=None)
+    high: PriceOrZero | None = field(name="highPrice24h", default=None)
+    low: PriceOrZero | None = field(name="lowPrice24h", default=None)
+    day_ago: PriceOrZero | None = field(name="prevPrice24h", default=None)
+    volume: Quantity | None = field(name="volume24h", default=None)
+    turnover: Quantity | None = field(name="turnover24h", default=None)
+    change: Rate | None = field(name="price24hPcnt", default=None)
+    bid: PriceOrZero | None = field(name="bid1Price", default=None)
+    bid_quantity: Quantity | None = field(name="bid1Size", default=None)
+    ask: PriceOrZero | None = field(name="ask1Price", default=None)
+    ask_quantity: Quantity | None = field(name="ask1Size", default=None)
 
 
 class _TradeData(msgspec.Struct, frozen=True, gc=False):
@@ -105,18 +109,14 @@ class _TradeData(msgspec.Struct, frozen=True, gc=False):
     trade_id: str | None = field(name="i", default=None)
 
 
-class _Level(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    price: Price
-    quantity: Quantity
-
-
 class _BookData(msgspec.Struct, frozen=True, gc=False):
     symbol: str = field(name="s")
-    bids: list[_Level] = field(name="b")
-    asks: list[_Level] = field(name="a")
+    bids: list[Level] = field(name="b")
+    asks: list[Level] = field(name="a")
     update_id: Id = field(name="u")
 
 
+@final
 class _Tickers(msgspec.Struct, frozen=True, gc=False):
     topic: str
     data: _TickerData
@@ -124,6 +124,7 @@ class _Tickers(msgspec.Struct, frozen=True, gc=False):
     type: str | None = None
 
 
+@final
 class _Trades(msgspec.Struct, frozen=True, gc=False):
     topic: str
     data: list[_TradeData]
@@ -179,9 +180,9 @@ class _Envelope(msgspec.Struct, frozen=True):
 _Data = _Tickers | _Trades | _Book
 # Not strict, so that numbers written as text are read by the decoder itself.
 _DECODERS: dict[RequestType, msgspec.json.Decoder[_Data]] = {
-    RequestType.TICKER: msgspec.json.Decoder(_Tickers, strict=False),
-    RequestType.TRADE: msgspec.json.Decoder(_Trades, strict=False),
-    RequestType.ORDERBOOK: msgspec.json.Decoder(_Book, strict=False),
+    _TICKER: msgspec.json.Decoder(_Tickers, strict=False),
+    _TRADE: msgspec.json.Decoder(_Trades, strict=False),
+    _BOOK: msgspec.json.Decoder(_Book, strict=False),
 }
 _EXACT_TICKERS = msgspec.json.Decoder(_ExactTickers)
 _EXACT_TRADES = msgspec.json.Decoder(_ExactTrades)
@@ -205,7 +206,7 @@ def _read_topic(text: str) -> _Topic | None:
         return _Topic(kind, rest)
     depth, _, symbol = rest.partition(".")
     if name == "orderbook" and symbol and depth.isascii() and depth.isdigit() and len(depth) < 6:
-        return _Topic(RequestType.ORDERBOOK, symbol, depth, max(int(depth), 1))
+        return _Topic(_BOOK, symbol, depth, max(int(depth), 1))
     return None
 
 
@@ -244,7 +245,7 @@ class BybitDialect(Dialect):
         return msgspec.json.encode(request).decode()
 
     def _topic_of(self, track: SymbolTrack) -> str:
-        if self.request_type is not RequestType.ORDERBOOK:
+        if self.request_type is not _BOOK:
             return f"{_TOPICS[self.request_type]}.{track.exchange_symbol}"
         wanted = self.books.settings.depth
         depth = next((depth for depth in _DEPTHS if depth >= wanted), _DEPTHS[-1])
@@ -269,22 +270,23 @@ class BybitDialect(Dialect):
                 self.ignore("topic without records")
                 return ()
             try:
-                data = _DECODERS[topic.kind].decode(frame)
+                data = _read(topic.kind, frame)
             except msgspec.ValidationError:
                 if not _is_former(frame):
                     raise
                 self.ignore("frame of a former version")
                 return ()
             self._kind = topic.kind
-        if isinstance(data, _Trades):
+        # As in base.Makers: cheaper than isinstance.
+        if type(data) is _Trades:
             return self._trades(data, topic, received_us)
-        if isinstance(data, _Tickers):
+        if type(data) is _Tickers:
             return self._ticker(data, topic, received_us)
         return self._book(data, topic, received_us)
 
     def exact_numbers(self, frame: str | bytes) -> Sequence[ExactNumbers]:
         """One ticker, or the trades of a frame; the kind is that of the last ``receive``."""
-        if self._kind is RequestType.TICKER:
+        if self._kind is _TICKER:
             return (ExactNumbers(_EXACT_TICKERS.decode(frame).data.price),)
         return [ExactNumbers(trade.price, trade.quantity) for trade in _EXACT_TRADES.decode(frame).data]
 
@@ -343,14 +345,14 @@ class BybitDialect(Dialect):
                 data.high or None,
                 data.low or None,
                 day_ago,
-                number_of(data.change),
-                number_of(data.volume),
-                number_of(data.turnover),
+                data.change,
+                data.volume,
+                data.turnover,
                 bid,
-                None if bid is None else number_of(data.bid_quantity),
+                None if bid is None else data.bid_quantity,
                 ask,
-                None if ask is None else number_of(data.ask_quantity),
-                _STREAM_TYPES.get(frame.type or "", StreamType.UNKNOWN),
+                None if ask is None else data.ask_quantity,
+                _STREAM_TYPES.get(frame.type, _UNKNOWN_STREAM),
             ),
         )
 
@@ -377,7 +379,7 @@ class BybitDialect(Dialect):
                     track.sequence,
                     trade.price,
                     trade.quantity,
-                    _SIDES.get(trade.side or "", Side.UNKNOWN),
+                    _SIDES.get(trade.side, _UNKNOWN_SIDE),
                     trade.trade_id or None,
                 )
             )
@@ -392,11 +394,19 @@ class BybitDialect(Dialect):
         if not self._deepest.keeps(track, topic.depth, topic.levels, replaceable=self.accept_all and whole):
             self.ignore("book of another depth")
             return ()
-        bids = [Level(level.price, level.quantity) for level in data.bids]
-        asks = [Level(level.price, level.quantity) for level in data.asks]
         if whole:
-            return (self.books.snapshot(track, bids, asks, received_us, frame.ts, update_id),)
-        return (self.books.delta(track, bids, asks, received_us, frame.ts, None, update_id, update_id - 1),)
+            return (self.books.snapshot(track, data.bids, data.asks, received_us, frame.ts, update_id),)
+        return (
+            self.books.delta(
+                track, data.bids, data.asks, received_us, frame.ts, None, update_id, update_id - 1
+            ),
+        )
+
+
+def _read(kind: RequestType, frame: str | bytes) -> _Data:
+    """In tickers, a number that is not there may be an empty text."""
+    decoder = _DECODERS[kind]
+    return read_with_blanks(decoder, frame, frozenset()) if kind is _TICKER else decoder.decode(frame)
 
 
 def _is_former(frame: str | bytes) -> bool:

@@ -40,6 +40,7 @@ from core.exchanges.base import (
     ConnectionLimits,
     Dialect,
     ExchangeProfile,
+    Makers,
     Outgoing,
     Refused,
     SymbolBroken,
@@ -102,11 +103,6 @@ class _LastMatch(_Match, frozen=True, gc=False, tag_field="type", tag="last_matc
     pass
 
 
-class _Level(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    price: Price
-    size: Quantity
-
-
 class _Change(msgspec.Struct, frozen=True, gc=False, array_like=True):
     side: Literal["buy", "sell"]
     price: Price
@@ -115,8 +111,8 @@ class _Change(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 class _Snapshot(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="snapshot"):
     product_id: str
-    bids: list[_Level]
-    asks: list[_Level]
+    bids: list[Level]
+    asks: list[Level]
     time: IsoTime | None = None
 
 
@@ -221,6 +217,14 @@ class CoinbaseDialect(Dialect):
         # Products of each request that waits for its answer; answers come in the order of the requests.
         self._asked: deque[tuple[str, ...]] = deque()
         self._trade_ids: dict[str, _TradeIds] = {}
+        self._made: Makers = {
+            _Ticker: self._ticker,
+            _Match: self._trade,
+            _LastMatch: self._trade,
+            _Snapshot: self._snapshot,
+            _Update: self._update,
+            _Heartbeat: self._heartbeat,
+        }
 
     def subscribe(self, added: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
         """``subscribe`` for the added products."""
@@ -256,19 +260,7 @@ class CoinbaseDialect(Dialect):
         except msgspec.ValidationError as exc:
             self._take_other(frame, exc)
             return ()
-        if isinstance(data, _Update):
-            return self._update(data, received_us)
-        if isinstance(data, _Match):
-            return self._trade(data, received_us)
-        if isinstance(data, _Ticker):
-            return self._ticker(data, received_us)
-        if isinstance(data, _Snapshot):
-            return self._snapshot(data, received_us)
-        self.control()
-        track = self.tracks.get(data.product_id)
-        if track is not None:
-            track.beats += 1
-        return ()
+        return self._made[type(data)](data, received_us)
 
     def exact_numbers(self, frame: str | bytes) -> Sequence[ExactNumbers]:
         """One ticker or trade a frame."""
@@ -437,6 +429,13 @@ class CoinbaseDialect(Dialect):
             self.notices.append(SymbolBroken(track.symbol, ErrorCode.SEQUENCE_GAP, message))
         return True
 
+    def _heartbeat(self, data: _Heartbeat, received_us: int) -> Sequence[Record]:
+        self.control()
+        track = self.tracks.get(data.product_id)
+        if track is not None:
+            track.beats += 1
+        return ()
+
     def _snapshot(self, data: _Snapshot, received_us: int) -> Sequence[Record]:
         track = self.track_of(_BOOK, data.product_id)
         if track is None:
@@ -444,8 +443,7 @@ class CoinbaseDialect(Dialect):
         time_ms = epoch_ms(data.time)
         # The exchange sends tens of thousands of levels: what the kept book would not hold is cut off.
         most = 2 * self.books.settings.depth
-        bids = [Level(level.price, level.size) for level in data.bids]
-        asks = [Level(level.price, level.size) for level in data.asks]
+        bids, asks = data.bids, data.asks
         bids.sort(key=_price, reverse=True)
         asks.sort(key=_price)
         return (self.books.snapshot(track, bids[:most], asks[:most], received_us, time_ms),)

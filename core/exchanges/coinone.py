@@ -36,6 +36,7 @@ from core.exchanges.base import (
     ConnectionLimits,
     Dialect,
     ExchangeProfile,
+    Makers,
     Outgoing,
     Refused,
     SymbolTrack,
@@ -56,6 +57,10 @@ from core.records import BookKind, Level, OrderBook, Record, Side, StreamType, T
 WireFormat = Literal["DEFAULT", "SHORT"]
 
 _EXCHANGE, _REGION = Exchange.COINONE.value, Region.KOREA.value
+_TICKER, _TRADE, _BOOK = RequestType.TICKER, RequestType.TRADE, RequestType.ORDERBOOK
+_REALTIME, _SNAPSHOT = StreamType.REALTIME, BookKind.SNAPSHOT
+_TAKER_SIDES = {True: Side.BUY, False: Side.SELL, None: Side.UNKNOWN}
+"""By whether the seller is the maker."""
 _CHANNELS = {RequestType.TICKER: "TICKER", RequestType.TRADE: "TRADE", RequestType.ORDERBOOK: "ORDERBOOK"}
 _OUR_CHANNELS = frozenset(_CHANNELS.values())
 _INVALID_TOPIC = "160012"
@@ -270,6 +275,14 @@ class CoinoneDialect(Dialect):
         self._wire_format = wire_format
         self._short = wire_format == "SHORT"
         self._last_book: dict[str, int] = {}
+        self._made: Makers = {
+            _TickerData: self._ticker,
+            _ShortTickerData: self._ticker,
+            _TradeData: self._trade,
+            _ShortTradeData: self._trade,
+            _BookData: self._orderbook,
+            _ShortBookData: self._orderbook,
+        }
         self._topics = OpenTopics(
             ask=lambda track: self.outbox.append(self._request("SUBSCRIBE", track)),
             ping=lambda: self.outbox.append(_PING),
@@ -291,14 +304,15 @@ class CoinoneDialect(Dialect):
 
     def receive(self, frame: str | bytes, received_us: int) -> Sequence[Record]:
         """Read one frame; see ``Dialect.receive``."""
-        data = self._decode(frame)
-        if data is None:
-            return ()
-        if isinstance(data, _TickerData):
-            return self._ticker(data, received_us)
-        if isinstance(data, _TradeData):
-            return self._trade(data, received_us)
-        return self._orderbook(data, received_us)
+        data: _Data | None
+        try:
+            # The format that came last is tried first.
+            data = _SHORT.decode(frame).data if self._short else _LONG.decode(frame).data
+        except msgspec.ValidationError:
+            data = self._read_other(frame)
+            if data is None:
+                return ()
+        return self._made[type(data)](data, received_us)
 
     def exact_numbers(self, frame: str | bytes) -> Sequence[ExactNumbers]:
         """One ticker or trade a frame; the format is that of the last ``receive``."""
@@ -315,18 +329,15 @@ class CoinoneDialect(Dialect):
         }
         return msgspec.json.encode(request).decode()
 
-    def _decode(self, frame: str | bytes) -> _Data | None:
-        """The frame as data, or None after it was counted. The format that came last is tried first."""
-        try:
-            return _SHORT.decode(frame).data if self._short else _LONG.decode(frame).data
-        except msgspec.ValidationError:
-            envelope = _ENVELOPE.decode(frame)
-            if envelope.short_response_type == "DATA" and envelope.short_channel in _OUR_CHANNELS:
-                self._short = True
-                return read_with_blanks(_SHORT, frame, _TIMES).data
-            if envelope.response_type == "DATA" and envelope.channel in _OUR_CHANNELS:
-                self._short = False
-                return read_with_blanks(_LONG, frame, _TIMES).data
+    def _read_other(self, frame: str | bytes) -> _Data | None:
+        """What is no data of the format that came last: as data, or None after it was counted."""
+        envelope = _ENVELOPE.decode(frame)
+        if envelope.short_response_type == "DATA" and envelope.short_channel in _OUR_CHANNELS:
+            self._short = True
+            return read_with_blanks(_SHORT, frame, _TIMES).data
+        if envelope.response_type == "DATA" and envelope.channel in _OUR_CHANNELS:
+            self._short = False
+            return read_with_blanks(_LONG, frame, _TIMES).data
         kind = envelope.response_type or envelope.short_response_type
         if kind == "DATA":
             self.ignore("channel without records")
@@ -375,7 +386,7 @@ class CoinoneDialect(Dialect):
         return track
 
     def _ticker(self, data: _TickerData, received_us: int) -> Sequence[Record]:
-        track = self._track(RequestType.TICKER, data.target, data.quote)
+        track = self._track(_TICKER, data.target, data.quote)
         if track is None:
             return ()
         if not data.last:
@@ -407,15 +418,15 @@ class CoinoneDialect(Dialect):
                 None if bid is None else data.bid_quantity,
                 ask,
                 None if ask is None else data.ask_quantity,
-                StreamType.REALTIME,
+                _REALTIME,
             ),
         )
 
     def _trade(self, data: _TradeData, received_us: int) -> Sequence[Record]:
-        track = self._track(RequestType.TRADE, data.target, data.quote)
+        track = self._track(_TRADE, data.target, data.quote)
         if track is None:
             return ()
-        seller_waits, trade_id = data.seller_is_maker, data.trade_id
+        trade_id = data.trade_id
         track.sequence += 1
         return (
             Trade(
@@ -429,13 +440,13 @@ class CoinoneDialect(Dialect):
                 track.sequence,
                 data.price,
                 data.quantity,
-                Side.UNKNOWN if seller_waits is None else Side.BUY if seller_waits else Side.SELL,
+                _TAKER_SIDES[data.seller_is_maker],
                 None if trade_id is None else str(trade_id),
             ),
         )
 
     def _orderbook(self, data: _BookData | _ShortBookData, received_us: int) -> Sequence[Record]:
-        track = self._track(RequestType.ORDERBOOK, data.target, data.quote)
+        track = self._track(_BOOK, data.target, data.quote)
         if track is None:
             return ()
         book_id = data.book_id
@@ -459,7 +470,7 @@ class CoinoneDialect(Dialect):
                     received_us,
                     self.session_id,
                     track.sequence,
-                    BookKind.SNAPSHOT,
+                    _SNAPSHOT,
                     sorted(
                         (Level(x.price, x.quantity) for x in bids if x.price and x.quantity),
                         key=_PRICE,

@@ -25,7 +25,7 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import lru_cache
-from typing import Annotated, ClassVar, Final, Literal, NamedTuple
+from typing import Annotated, ClassVar, Final, Literal, NamedTuple, final
 
 import msgspec
 from msgspec import Meta, field
@@ -52,22 +52,24 @@ from core.identity import Exchange, Region, RequestType, Symbol
 from core.records import BookKind, Level, OrderBook, Record, Side, StreamType, Ticker, Trade
 
 _EXCHANGE, _REGION = Exchange.HUOBI.value, Region.ASIA.value
+_TICKER, _TRADE, _BOOK = RequestType.TICKER, RequestType.TRADE, RequestType.ORDERBOOK
+_REALTIME, _UNKNOWN_SIDE, _SNAPSHOT = StreamType.REALTIME, Side.UNKNOWN, BookKind.SNAPSHOT
 _BOOK_LEVELS: Final = 150
 """The incremental book that exists for every symbol."""
 _OWN_TOPICS: Final = {
-    RequestType.TICKER: "ticker",
-    RequestType.TRADE: "trade.detail",
-    RequestType.ORDERBOOK: f"mbp.{_BOOK_LEVELS}",
+    _TICKER: "ticker",
+    _TRADE: "trade.detail",
+    _BOOK: f"mbp.{_BOOK_LEVELS}",
 }
 _KINDS: Final = {
-    "ticker": RequestType.TICKER,
-    "detail": RequestType.TICKER,
-    "trade.detail": RequestType.TRADE,
+    "ticker": _TICKER,
+    "detail": _TICKER,
+    "trade.detail": _TRADE,
 }
-_BOOK: Final = re.compile(r"(?:mbp\.(refresh\.)?([0-9]{1,4})|(depth\.step0))")
+_BOOK_NAME: Final = re.compile(r"(?:mbp\.(refresh\.)?([0-9]{1,4})|(depth\.step0))")
 _STEP0_LEVELS: Final = 149
 """Up to 150, but once a second: less than the incremental one."""
-_SIDES: Final = {"buy": Side.BUY, "sell": Side.SELL}
+_SIDES: Final[dict[str | None, Side]] = {"buy": Side.BUY, "sell": Side.SELL}
 _RATE_WORDS: Final = ("too many", "429", "timeout", "limit")
 _UNKNOWN_WORDS: Final = ("invalid symbol", "invalid topic")
 _GZIP: Final = b"\x1f\x8b"
@@ -84,18 +86,19 @@ _SYMBOLS = UndashedSymbols(
 # -- frames --------------------------------------------------------------------------------------------
 
 
+# Fields of tickers stand in the order of the frames: the decoder looks for a key where the last one was found.
 class _TickerTick(msgspec.Struct, frozen=True, gc=False):
-    close: PriceOrZero | None = None
     open: PriceOrZero | None = None
     high: PriceOrZero | None = None
     low: PriceOrZero | None = None
+    close: PriceOrZero | None = None
     amount: Quantity | None = None
     turnover: Quantity | None = field(name="vol", default=None)
-    last: PriceOrZero | None = field(name="lastPrice", default=None)
     bid: PriceOrZero | None = None
     bid_quantity: Quantity | None = field(name="bidSize", default=None)
     ask: PriceOrZero | None = None
     ask_quantity: Quantity | None = field(name="askSize", default=None)
+    last: PriceOrZero | None = field(name="lastPrice", default=None)
 
 
 class _TradeData(msgspec.Struct, frozen=True, gc=False):
@@ -124,27 +127,24 @@ class _OlderTrades(msgspec.Struct, frozen=True):
     tick: _OlderTradeTick
 
 
-class _Level(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    price: Price
-    quantity: Quantity
-
-
 class _BookTick(msgspec.Struct, frozen=True, gc=False):
     """A side that did not change may be missing."""
 
-    bids: list[_Level] | None = None
-    asks: list[_Level] | None = None
+    bids: list[Level] | None = None
+    asks: list[Level] | None = None
     seq: Id | None = field(name="seqNum", default=None)
     previous: Annotated[int, Meta(ge=-1, le=2**63 - 1)] | None = field(name="prevSeqNum", default=None)
     version: Id | None = None
 
 
+@final
 class _Ticker(msgspec.Struct, frozen=True, gc=False):
     ch: str
     tick: _TickerTick
     ts: EpochMs | None = None
 
 
+@final
 class _Trades(msgspec.Struct, frozen=True, gc=False):
     ch: str
     tick: _TradeTick
@@ -202,9 +202,9 @@ class _Envelope(msgspec.Struct, frozen=True):
 _Data = _Ticker | _Trades | _Books
 # Not strict, so that numbers written as text are read by the decoder itself.
 _DECODERS: dict[RequestType, msgspec.json.Decoder[_Data]] = {
-    RequestType.TICKER: msgspec.json.Decoder(_Ticker, strict=False),
-    RequestType.TRADE: msgspec.json.Decoder(_Trades, strict=False),
-    RequestType.ORDERBOOK: msgspec.json.Decoder(_Books, strict=False),
+    _TICKER: msgspec.json.Decoder(_Ticker, strict=False),
+    _TRADE: msgspec.json.Decoder(_Trades, strict=False),
+    _BOOK: msgspec.json.Decoder(_Books, strict=False),
 }
 _BOOK_REPLY = msgspec.json.Decoder(_BookReply, strict=False)
 _OLDER_TRADES = msgspec.json.Decoder(_OlderTrades)
@@ -233,11 +233,11 @@ def _read_topic(text: str) -> _Topic | None:
     kind = _KINDS.get(name)
     if kind is not None:
         return _Topic(kind, symbol, name)
-    book = _BOOK.fullmatch(name)
+    book = _BOOK_NAME.fullmatch(name)
     if book is None:
         return None
     levels = int(book[2]) if book[2] else _STEP0_LEVELS
-    return _Topic(RequestType.ORDERBOOK, symbol, name, max(levels, 1), bool(book[1] or book[3]))
+    return _Topic(_BOOK, symbol, name, max(levels, 1), bool(book[1] or book[3]))
 
 
 class _Asked(NamedTuple):
@@ -282,7 +282,7 @@ class HuobiDialect(Dialect):
         request_id = str(self._last_request_id)
         self._asked[request_id] = _Asked(verb, track)
         text = f"market.{track.exchange_symbol}.{_OWN_TOPICS[self.request_type]}"
-        if self.request_type is RequestType.ORDERBOOK:
+        if self.request_type is _BOOK:
             self._deepest.choose(track.exchange_symbol, _OWN_TOPICS[self.request_type], _BOOK_LEVELS)
         return msgspec.json.encode({verb: text, "id": request_id}).decode()
 
@@ -309,9 +309,10 @@ class HuobiDialect(Dialect):
         track = self.track_of(topic.kind, topic.symbol)
         if track is None:
             return ()
-        if isinstance(data, _Trades):
+        # As in base.Makers: cheaper than isinstance.
+        if type(data) is _Trades:
             return self._trades(data, track, received_us, frame)
-        if isinstance(data, _Ticker):
+        if type(data) is _Ticker:
             return self._ticker(data, track, received_us)
         return self._book(data, topic, track, received_us)
 
@@ -319,7 +320,7 @@ class HuobiDialect(Dialect):
         """One ticker, or the trades of a frame; the kind is that of the last ``receive``."""
         if frame[:2] == _GZIP:
             frame = inflate(frame, _MAX_FRAME_BYTES)
-        if self._kind is RequestType.TICKER:
+        if self._kind is _TICKER:
             tick = _EXACT_TICKER.decode(frame).tick
             price = tick.last or tick.close
             return () if price is None else (ExactNumbers(price),)
@@ -375,7 +376,7 @@ class HuobiDialect(Dialect):
     def _reply(self, text: str, frame: str | bytes, received_us: int) -> Sequence[Record]:
         """The book that was asked for, under the changes that came meanwhile."""
         topic = _read_topic(text)
-        if topic is None or topic.kind is not RequestType.ORDERBOOK or topic.whole:
+        if topic is None or topic.kind is not _BOOK or topic.whole:
             self.ignore("answer that nobody waits for")
             return ()
         reply = _BOOK_REPLY.decode(frame)
@@ -423,7 +424,7 @@ class HuobiDialect(Dialect):
                 None if bid is None else data.bid_quantity,
                 ask,
                 None if ask is None else data.ask_quantity,
-                StreamType.REALTIME,
+                _REALTIME,
             ),
         )
 
@@ -435,14 +436,12 @@ class HuobiDialect(Dialect):
         if not trades:
             self.ignore("frame without trades")
             return ()
-        ids = [None if trade.trade_id is None else str(trade.trade_id) for trade in trades]
-        if None in ids:
-            ids = [
-                _older_id(trade.id) if own is None else own
-                for trade, own in zip(_OLDER_TRADES.decode(raw).tick.data, ids, strict=True)
-            ]
+        older: Sequence[str | None] = ()
+        if None in [trade.trade_id for trade in trades]:
+            older = [_older_id(trade.id) for trade in _OLDER_TRADES.decode(raw).tick.data]
         records = []
-        for trade, trade_id in zip(trades, ids, strict=True):
+        for place, trade in enumerate(trades):
+            own_id = trade.trade_id
             track.sequence += 1
             records.append(
                 Trade(
@@ -456,8 +455,8 @@ class HuobiDialect(Dialect):
                     track.sequence,
                     trade.price,
                     trade.amount,
-                    _SIDES.get(trade.direction or "", Side.UNKNOWN),
-                    trade_id,
+                    _SIDES.get(trade.direction, _UNKNOWN_SIDE),
+                    older[place] if own_id is None else str(own_id),
                 )
             )
         return records
@@ -482,7 +481,7 @@ class HuobiDialect(Dialect):
             received_us,
             self.session_id,
             track.sequence,
-            BookKind.SNAPSHOT,
+            _SNAPSHOT,
             bids,
             asks,
             None,
@@ -494,10 +493,7 @@ class HuobiDialect(Dialect):
 
 
 def _sides(data: _BookTick) -> tuple[list[Level], list[Level]]:
-    return (
-        [Level(level.price, level.quantity) for level in data.bids or ()],
-        [Level(level.price, level.quantity) for level in data.asks or ()],
-    )
+    return data.bids or [], data.asks or []
 
 
 def _older_id(raw: msgspec.Raw) -> str | None:
@@ -529,7 +525,7 @@ class Huobi(ExchangeProfile):
     def url_for(self, request_type: RequestType, base: str | None = None) -> str:
         """``/feed`` for order books, ``/ws`` for the rest."""
         url = base or self.url
-        if request_type is RequestType.ORDERBOOK and url.endswith("/ws"):
+        if request_type is _BOOK and url.endswith("/ws"):
             return f"{url.removesuffix('/ws')}/feed"
         return url
 

@@ -4,6 +4,8 @@ import zlib
 
 from core.errors import ErrorCode, PayloadError
 
+_MOST_TIMES = 1032
+"""Deflate makes of a byte this many at most (zlib's technical details, "Maximum Compression Factor")."""
 _AUTO_HEADER = 32 + zlib.MAX_WBITS
 """zlib's own way to say: gzip or zlib, whichever the header tells."""
 
@@ -16,6 +18,12 @@ def inflate(frame: str | bytes, max_bytes: int, *, raw: bool = False) -> bytes:
     """
     if isinstance(frame, str):
         raise PayloadError("a text frame is not compressed")
+    if not raw and len(frame) * _MOST_TIMES <= max_bytes:
+        # It cannot pass the bound, which need not be watched then: a tenth faster.
+        try:
+            return zlib.decompress(frame, _AUTO_HEADER)
+        except zlib.error as exc:
+            raise PayloadError(f"the frame cannot be inflated: {exc}") from exc
     inflater = zlib.decompressobj(-zlib.MAX_WBITS if raw else _AUTO_HEADER)
     try:
         data = inflater.decompress(frame, max_bytes + 1)

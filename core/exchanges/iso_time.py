@@ -23,10 +23,12 @@ def epoch_ms(moment: datetime | None) -> int | None:
 
     Raises ``PayloadError`` outside the years 2001 to 2286, as ``values.EpochMs`` does for numbers.
     """
-    if moment is None or moment.year == _NO_TIME_YEAR:
+    if moment is None:
         return None
     since = moment - _EPOCH
     ms = since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
-    if not _FIRST_MS <= ms < _END_MS:
-        raise PayloadError(f"{moment.isoformat()} is no time of this age")
-    return ms
+    if _FIRST_MS <= ms < _END_MS:
+        return ms
+    if moment.year == _NO_TIME_YEAR:
+        return None
+    raise PayloadError(f"{moment.isoformat()} is no time of this age")

@@ -34,6 +34,7 @@ from core.exchanges.base import (
     ConnectionLimits,
     Dialect,
     ExchangeProfile,
+    Makers,
     Outgoing,
     Refused,
     SymbolTrack,
@@ -50,6 +51,10 @@ from core.identity import Exchange, Region, RequestType, Symbol
 from core.records import BookKind, Level, OrderBook, Record, Side, StreamType, Ticker, Trade
 
 _EXCHANGE, _REGION = Exchange.KORBIT.value, Region.KOREA.value
+_TICKER, _TRADE, _BOOK = RequestType.TICKER, RequestType.TRADE, RequestType.ORDERBOOK
+_SNAPSHOT, _REALTIME, _WHOLE = StreamType.SNAPSHOT, StreamType.REALTIME, BookKind.SNAPSHOT
+_TAKER_SIDES = {True: Side.BUY, False: Side.SELL, None: Side.UNKNOWN}
+"""By whether the buyer is the taker."""
 _OUR_TYPES = frozenset(RequestType)
 _PROBE_ID = 0
 _OTHER_TYPE = {
@@ -166,6 +171,7 @@ class KorbitDialect(Dialect):
         self._asked: dict[int | str, tuple[SymbolTrack, ...]] = {}
         self._last_trade: dict[str, int] = {}
         self._kept: list[int] | None = None  # which trades of the last frame became records; None: all
+        self._made: Makers = {_Ticker: self._ticker, _Trades: self._trades, _OrderBook: self._orderbook}
 
     def subscribe(self, added: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
         """One request for the added symbols; the answer confirms them."""
@@ -192,14 +198,14 @@ class KorbitDialect(Dialect):
 
     def receive(self, frame: str | bytes, received_us: int) -> Sequence[Record]:
         """Read one frame; see ``Dialect.receive``."""
-        data = self._decode(frame)
-        if data is None:
-            return ()
-        if isinstance(data, _OrderBook):
-            return self._orderbook(data, received_us)
-        if isinstance(data, _Trades):
-            return self._trades(data, received_us)
-        return self._ticker(data, received_us)
+        data: _Data | None
+        try:
+            data = _DATA.decode(frame)
+        except msgspec.ValidationError:
+            data = self._read_other(frame)
+            if data is None:
+                return ()
+        return self._made[type(data)](data, received_us)
 
     def exact_numbers(self, frame: str | bytes) -> Sequence[ExactNumbers]:
         """The ticker's, or those of the frame's trades that became records."""
@@ -221,14 +227,11 @@ class KorbitDialect(Dialect):
             "symbols": [track.exchange_symbol for track in tracks],
         }
 
-    def _decode(self, frame: str | bytes) -> _Data | None:
-        """The frame as data, or None after it was counted. Data first: it is nearly all that comes."""
-        try:
-            return _DATA.decode(frame)
-        except msgspec.ValidationError:
-            envelope = _ENVELOPE.decode(frame)
-            if envelope.type in _OUR_TYPES and envelope.status is None:
-                return read_with_blanks(_DATA, frame, _TIMES)
+    def _read_other(self, frame: str | bytes) -> _Data | None:
+        """What is not plainly data: as data, or None after it was counted."""
+        envelope = _ENVELOPE.decode(frame)
+        if envelope.type in _OUR_TYPES and envelope.status is None:
+            return read_with_blanks(_DATA, frame, _TIMES)
         if envelope.status == "success":
             self._acknowledge(envelope)
         elif envelope.status is not None:
@@ -276,7 +279,7 @@ class KorbitDialect(Dialect):
             self.notices.append(Complaint(ErrorCode.SUBSCRIBE_REJECTED, message))
 
     def _ticker(self, frame: _Ticker, received_us: int) -> Sequence[Record]:
-        track = self.track_of(RequestType.TICKER, frame.symbol)
+        track = self.track_of(_TICKER, frame.symbol)
         if track is None:
             return ()
         data = frame.data
@@ -306,13 +309,13 @@ class KorbitDialect(Dialect):
                 None,  # the quantities at bid and ask: not sent
                 data.ask or None,
                 None,
-                StreamType.SNAPSHOT if frame.snapshot else StreamType.REALTIME,
+                _SNAPSHOT if frame.snapshot else _REALTIME,
             ),
         )
 
     def _trades(self, frame: _Trades, received_us: int) -> Sequence[Record]:
         """Every trade of the frame, in order; without those that a subscription anew brings again."""
-        track = self.track_of(RequestType.TRADE, frame.symbol)
+        track = self.track_of(_TRADE, frame.symbol)
         if track is None:
             return ()
         trades = self._without_repeated(frame)
@@ -322,7 +325,7 @@ class KorbitDialect(Dialect):
         records = []
         for trade in trades:
             track.sequence += 1
-            taker_buys, trade_id = trade.buyer_is_taker, trade.trade_id
+            trade_id = trade.trade_id
             records.append(
                 Trade(
                     _EXCHANGE,
@@ -335,7 +338,7 @@ class KorbitDialect(Dialect):
                     track.sequence,
                     trade.price,
                     trade.quantity,
-                    Side.UNKNOWN if taker_buys is None else Side.BUY if taker_buys else Side.SELL,
+                    _TAKER_SIDES[trade.buyer_is_taker],
                     None if trade_id is None else str(trade_id),
                 )
             )
@@ -360,7 +363,7 @@ class KorbitDialect(Dialect):
         return [trades[at] for at in self._kept]
 
     def _orderbook(self, frame: _OrderBook, received_us: int) -> Sequence[Record]:
-        track = self.track_of(RequestType.ORDERBOOK, frame.symbol)
+        track = self.track_of(_BOOK, frame.symbol)
         if track is None:
             return ()
         data = frame.data
@@ -377,7 +380,7 @@ class KorbitDialect(Dialect):
                     received_us,
                     self.session_id,
                     track.sequence,
-                    BookKind.SNAPSHOT,
+                    _WHOLE,
                     [Level(x.price, x.quantity) for x in data.bids or () if x.price and x.quantity],
                     [Level(x.price, x.quantity) for x in data.asks or () if x.price and x.quantity],
                     None,  # update ids and checksum: every frame is the whole book

@@ -27,7 +27,7 @@ checksum (WebSocket v2)", the changelog, and the support article "WebSocket API 
 import zlib
 from collections.abc import Collection, Sequence
 from decimal import Decimal
-from typing import Annotated, ClassVar, Literal, cast
+from typing import Annotated, ClassVar, Literal, cast, final
 
 import msgspec
 from msgspec import Meta, field
@@ -41,6 +41,7 @@ from core.exchanges.base import (
     ConnectionLimits,
     Dialect,
     ExchangeProfile,
+    Makers,
     Outgoing,
     Refused,
     SymbolTrack,
@@ -55,9 +56,9 @@ _EXCHANGE, _REGION = Exchange.KRAKEN.value, Region.NA.value
 _CHANNELS = {RequestType.TICKER: "ticker", RequestType.TRADE: "trade", RequestType.ORDERBOOK: "book"}
 _OUR_CHANNELS = frozenset(_CHANNELS.values())
 _TICKER, _TRADE, _BOOK = RequestType.TICKER, RequestType.TRADE, RequestType.ORDERBOOK
-_STREAM_TYPES = {"snapshot": StreamType.SNAPSHOT, "update": StreamType.REALTIME}
+_STREAM_TYPES: dict[str | None, StreamType] = {"snapshot": StreamType.SNAPSHOT, "update": StreamType.REALTIME}
 _SIDES: dict[str | None, Side] = {"buy": Side.BUY, "sell": Side.SELL}
-_UNKNOWN = Side.UNKNOWN
+_UNKNOWN, _UNKNOWN_STREAM = Side.UNKNOWN, StreamType.UNKNOWN
 _FORMER_NAMES = {"XBT": "BTC", "XDG": "DOGE"}
 _TOKENISED_STOCKS = (
     "AAPLx", "AMZNx", "COINx", "CRCLx", "GLDx", "GMEx", "GOOGLx", "HOODx", "METAx", "MSFTx", "MSTRx", "NFLXx",
@@ -128,6 +129,7 @@ class _Books(msgspec.Struct, frozen=True, gc=False, tag_field="channel", tag="bo
     type: Literal["snapshot", "update"]
 
 
+@final
 class _Heartbeat(msgspec.Struct, frozen=True, gc=False, tag_field="channel", tag="heartbeat"):
     pass
 
@@ -189,6 +191,7 @@ class KrakenDialect(Dialect):
         # Which items of the last frame became records; None: all of them.
         self._taken: list[int] | None = None
         self.books.exact = True
+        self._made: Makers = {_Tickers: self._tickers, _Trades: self._trades, _Books: self._books}
 
     def subscribe(self, added: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
         """``subscribe`` for the added pairs; each is acknowledged by itself."""
@@ -236,17 +239,13 @@ class KrakenDialect(Dialect):
         except msgspec.ValidationError as exc:
             self._take_other(frame, exc)
             return ()
-        if isinstance(data, _Heartbeat):
+        if type(data) is _Heartbeat:
             self.control()
             return ()
         if not data.data:
             self.ignore("frame without data")
             return ()
-        if isinstance(data, _Books):
-            return self._books(data, received_us)
-        if isinstance(data, _Trades):
-            return self._trades(data, received_us)
-        return self._tickers(data, received_us)
+        return self._made[type(data)](data, received_us)
 
     def exact_numbers(self, frame: str | bytes) -> Sequence[ExactNumbers]:
         """Those of the items that the last ``receive`` made records of."""
@@ -317,7 +316,7 @@ class KrakenDialect(Dialect):
             return None
 
     def _tickers(self, frame: _Tickers, received_us: int) -> Sequence[Record]:
-        stream_type = _STREAM_TYPES.get(frame.type or "", StreamType.UNKNOWN)
+        stream_type = _STREAM_TYPES.get(frame.type, _UNKNOWN_STREAM)
         times_ms = [epoch_ms(data.timestamp) for data in frame.data]
         records = []
         taken = []

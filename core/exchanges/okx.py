@@ -32,7 +32,7 @@ import zlib
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import partial
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal, final
 
 import msgspec
 from msgspec import Meta, field
@@ -50,32 +50,33 @@ from core.exchanges.base import (
     Outgoing,
     SymbolTrack,
 )
+from core.exchanges.blank_fields import read_with_blanks
 from core.exchanges.deepest_book import DeepestBook
 from core.exchanges.values import (
     EpochMs,
     Id,
     Price,
-    PriceText,
+    PriceOrZero,
     Quantity,
-    QuantityText,
     TradedQuantity,
-    number_of,
 )
 from core.identity import Exchange, Region, RequestType, Symbol
 from core.order_books import TextLevel
 from core.records import BookKind, Level, OrderBook, Record, Side, StreamType, Ticker, Trade
 
 _EXCHANGE, _REGION = Exchange.OKX.value, Region.ASIA.value
+_TICKER, _TRADE, _BOOK = RequestType.TICKER, RequestType.TRADE, RequestType.ORDERBOOK
+_REALTIME, _UNKNOWN_SIDE, _SNAPSHOT = StreamType.REALTIME, Side.UNKNOWN, BookKind.SNAPSHOT
 _TICKERS: Final = "tickers"
 _DEPTHS: Final = {"bbo-tbt": 1, "books5": 5, "books50-l2-tbt": 50, "books": 400, "books-l2-tbt": 400}
 _WHOLE_BOOKS: Final = frozenset({"bbo-tbt", "books5"})
 _KINDS: Final = {
-    _TICKERS: RequestType.TICKER,
-    "trades": RequestType.TRADE,
-    "trades-all": RequestType.TRADE,
-    **dict.fromkeys(_DEPTHS, RequestType.ORDERBOOK),
+    _TICKERS: _TICKER,
+    "trades": _TRADE,
+    "trades-all": _TRADE,
+    **dict.fromkeys(_DEPTHS, _BOOK),
 }
-_SIDES: Final = {"buy": Side.BUY, "sell": Side.SELL}
+_SIDES: Final[dict[str | None, Side]] = {"buy": Side.BUY, "sell": Side.SELL}
 _CONTROL_EVENTS: Final = frozenset({"subscribe", "unsubscribe", "login", "notice", "channel-conn-count"})
 _TOO_FREQUENT: Final = frozenset({"50011", "60014", "60023"})
 _INSTRUMENT: Final = re.compile(r"instId:\s*([A-Za-z0-9_-]+)")
@@ -92,18 +93,19 @@ class _Arg(msgspec.Struct, frozen=True, gc=False):
     symbol: str = field(name="instId", default="")
 
 
+# Fields of tickers stand in the order of the frames: the decoder looks for a key where the last one was found.
 class _TickerData(msgspec.Struct, frozen=True, gc=False):
-    last: PriceText = None
+    last: PriceOrZero | None = None
+    ask: PriceOrZero | None = field(name="askPx", default=None)
+    ask_quantity: Quantity | None = field(name="askSz", default=None)
+    bid: PriceOrZero | None = field(name="bidPx", default=None)
+    bid_quantity: Quantity | None = field(name="bidSz", default=None)
+    open: PriceOrZero | None = field(name="open24h", default=None)
+    high: PriceOrZero | None = field(name="high24h", default=None)
+    low: PriceOrZero | None = field(name="low24h", default=None)
+    quote_volume: Quantity | None = field(name="volCcy24h", default=None)
+    volume: Quantity | None = field(name="vol24h", default=None)
     ts: _Time = None
-    open: PriceText = field(name="open24h", default=None)
-    high: PriceText = field(name="high24h", default=None)
-    low: PriceText = field(name="low24h", default=None)
-    volume: QuantityText = field(name="vol24h", default=None)
-    quote_volume: QuantityText = field(name="volCcy24h", default=None)
-    bid: PriceText = field(name="bidPx", default=None)
-    bid_quantity: QuantityText = field(name="bidSz", default=None)
-    ask: PriceText = field(name="askPx", default=None)
-    ask_quantity: QuantityText = field(name="askSz", default=None)
 
 
 class _TradeData(msgspec.Struct, frozen=True, gc=False):
@@ -114,15 +116,8 @@ class _TradeData(msgspec.Struct, frozen=True, gc=False):
     trade_id: str | None = field(name="tradeId", default=None)
 
 
-class _Level(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Price and size; what follows is the number of orders."""
-
-    price: Price
-    quantity: Quantity
-
-
 class _Text(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """The same as text, for the checksum."""
+    """A level as text, for the checksum."""
 
     price: str
     quantity: str
@@ -133,8 +128,9 @@ _Checksum = Annotated[int, Meta(ge=-(2**31), lt=2**32)]
 
 
 class _BookData(msgspec.Struct, frozen=True, gc=False):
-    bids: list[_Level]
-    asks: list[_Level]
+    # Behind price and size of a level comes the number of its orders.
+    bids: list[Level]
+    asks: list[Level]
     ts: _Time = None
     seq_id: Id | None = field(name="seqId", default=None)
     previous_id: _SeqId | None = field(name="prevSeqId", default=None)
@@ -146,11 +142,13 @@ class _BookText(msgspec.Struct, frozen=True, gc=False):
     asks: list[_Text]
 
 
+@final
 class _Tickers(msgspec.Struct, frozen=True, gc=False):
     arg: _Arg
     data: list[_TickerData]
 
 
+@final
 class _Trades(msgspec.Struct, frozen=True, gc=False):
     arg: _Arg
     data: list[_TradeData]
@@ -197,9 +195,9 @@ class _Envelope(msgspec.Struct, frozen=True):
 _Data = _Tickers | _Trades | _Books
 # Not strict, so that numbers written as text are read by the decoder itself.
 _DECODERS: dict[RequestType, msgspec.json.Decoder[_Data]] = {
-    RequestType.TICKER: msgspec.json.Decoder(_Tickers, strict=False),
-    RequestType.TRADE: msgspec.json.Decoder(_Trades, strict=False),
-    RequestType.ORDERBOOK: msgspec.json.Decoder(_Books, strict=False),
+    _TICKER: msgspec.json.Decoder(_Tickers, strict=False),
+    _TRADE: msgspec.json.Decoder(_Trades, strict=False),
+    _BOOK: msgspec.json.Decoder(_Books, strict=False),
 }
 _BOOK_TEXTS = msgspec.json.Decoder(_BookTexts)
 _EXACT_TICKERS = msgspec.json.Decoder(_ExactTickers)
@@ -240,16 +238,16 @@ class OkxDialect(Dialect):
             self._asked = {name: asked for name, asked in self._asked.items() if waiting(asked)}
             self._asked[request_id] = tuple(tracks)
         channel = self._own_channel()
-        if self.request_type is RequestType.ORDERBOOK:
+        if self.request_type is _BOOK:
             for track in tracks:
                 self._deepest.choose(track.exchange_symbol, channel, _DEPTHS[channel])
         args = [{"channel": channel, "instId": track.exchange_symbol} for track in tracks]
         return msgspec.json.encode({"id": request_id, "op": op, "args": args}).decode()
 
     def _own_channel(self) -> str:
-        if self.request_type is RequestType.TICKER:
+        if self.request_type is _TICKER:
             return _TICKERS
-        if self.request_type is RequestType.TRADE:
+        if self.request_type is _TRADE:
             return "trades"
         depth = self.books.settings.depth
         return "bbo-tbt" if depth <= 1 else "books5" if depth <= _DEPTHS["books5"] else "books"
@@ -281,22 +279,23 @@ class OkxDialect(Dialect):
                 self.ignore("channel without records")
                 return ()
             self._kind = kind
-            data = _DECODERS[kind].decode(frame)
+            data = _read(kind, frame)
         track = self.track_of(kind, data.arg.symbol)
         if track is None:
             return ()
         if not data.data:
             self.ignore("frame without data")
             return ()
-        if isinstance(data, _Trades):
+        # As in base.Makers: cheaper than isinstance.
+        if type(data) is _Trades:
             return self._trades(data, track, received_us)
-        if isinstance(data, _Tickers):
+        if type(data) is _Tickers:
             return self._tickers(data, track, received_us)
         return self._books(data, track, received_us, frame)
 
     def exact_numbers(self, frame: str | bytes) -> Sequence[ExactNumbers]:
         """The tickers or trades of a frame; the kind is that of the last ``receive``."""
-        if self._kind is RequestType.TICKER:
+        if self._kind is _TICKER:
             return [ExactNumbers(ticker.price) for ticker in _EXACT_TICKERS.decode(frame).data]
         return [ExactNumbers(trade.price, trade.quantity) for trade in _EXACT_TRADES.decode(frame).data]
 
@@ -352,13 +351,13 @@ class OkxDialect(Dialect):
                     data.low or None,
                     None,  # neither the day before nor a change is sent
                     None,
-                    number_of(data.volume),
-                    number_of(data.quote_volume),
+                    data.volume,
+                    data.quote_volume,
                     bid,
-                    None if bid is None else number_of(data.bid_quantity),
+                    None if bid is None else data.bid_quantity,
                     ask,
-                    None if ask is None else number_of(data.ask_quantity),
-                    StreamType.REALTIME,
+                    None if ask is None else data.ask_quantity,
+                    _REALTIME,
                 )
             )
         if not records:
@@ -382,7 +381,7 @@ class OkxDialect(Dialect):
                     track.sequence,
                     trade.price,
                     trade.quantity,
-                    _SIDES.get(trade.side or "", Side.UNKNOWN),
+                    _SIDES.get(trade.side, _UNKNOWN_SIDE),
                     trade.trade_id or None,
                 )
             )
@@ -397,7 +396,7 @@ class OkxDialect(Dialect):
             self.ignore("book of another channel")
             return ()
         checked = any(data.checksum for data in frame.data)
-        sides = _text_sides(raw) if checked else [_sides(data) for data in frame.data]
+        sides = _text_sides(raw) if checked else [(data.bids, data.asks) for data in frame.data]
         records = []
         for data, (bids, asks) in zip(frame.data, sides, strict=True):
             checksum = data.checksum or None
@@ -429,7 +428,7 @@ class OkxDialect(Dialect):
             received_us,
             self.session_id,
             track.sequence,
-            BookKind.SNAPSHOT,
+            _SNAPSHOT,
             bids,
             asks,
             None,
@@ -449,11 +448,10 @@ class OkxDialect(Dialect):
         return unsigned - 2**32 if unsigned >= 2**31 else unsigned
 
 
-def _sides(data: _BookData) -> tuple[list[Level], list[Level]]:
-    return (
-        [Level(level.price, level.quantity) for level in data.bids],
-        [Level(level.price, level.quantity) for level in data.asks],
-    )
+def _read(kind: RequestType, frame: str | bytes) -> _Data:
+    """In tickers, a number that is not there is an empty text."""
+    decoder = _DECODERS[kind]
+    return read_with_blanks(decoder, frame, frozenset()) if kind is _TICKER else decoder.decode(frame)
 
 
 def _text_sides(frame: str | bytes) -> list[tuple[list[Level], list[Level]]]:

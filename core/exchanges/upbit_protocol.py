@@ -12,14 +12,23 @@
 """
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import msgspec
 
 from core.errors import ErrorCode, PayloadError
 from core.exact_numbers import ExactNumbers
-from core.exchanges.base import Complaint, Confirmed, Dialect, ExchangeProfile, Outgoing, Refused, SymbolTrack
+from core.exchanges.base import (
+    Complaint,
+    Confirmed,
+    Dialect,
+    ExchangeProfile,
+    Makers,
+    Outgoing,
+    Refused,
+    SymbolTrack,
+)
 from core.exchanges.blank_fields import read_with_blanks
 from core.exchanges.quote_first import QuoteFirstProfile
 from core.exchanges.upbit_frames import (
@@ -50,8 +59,11 @@ from core.records import BookKind, Level, OrderBook, Record, Side, StreamType, T
 
 WireFormat = Literal["DEFAULT", "SIMPLE"]
 
-_STREAM_TYPES = {"SNAPSHOT": StreamType.SNAPSHOT, "REALTIME": StreamType.REALTIME}
-_TAKER_SIDES = {"ASK": Side.SELL, "BID": Side.BUY}
+_TICKER, _TRADE, _BOOK = RequestType.TICKER, RequestType.TRADE, RequestType.ORDERBOOK
+_SNAPSHOT = BookKind.SNAPSHOT
+_STREAM_TYPES: dict[str | None, StreamType] = {"SNAPSHOT": StreamType.SNAPSHOT, "REALTIME": StreamType.REALTIME}
+_UNKNOWN_STREAM, _UNKNOWN_SIDE = StreamType.UNKNOWN, Side.UNKNOWN
+_TAKER_SIDES: dict[str | None, Side] = {"ASK": Side.SELL, "BID": Side.BUY}
 _CODE = re.compile(r"[A-Z0-9]+-[A-Z0-9]+")
 _REQUEST_ERRORS = frozenset({"NO_CODES", "INVALID_PARAM", "WRONG_FORMAT"})
 
@@ -75,7 +87,7 @@ class UpbitProtocol(Dialect):
         self._short = wire_format == "SIMPLE"
         self._last_trade: dict[str, str] = {}
         self._listed: list[msgspec.Raw] = []  # the items of the last list that became records
-        self._made: dict[type, Callable[[Any, int], Sequence[Record]]] = {
+        self._made: Makers = {
             TickerFrame: self._ticker,
             ShortTickerFrame: self._ticker,
             TradeFrame: self._trade,
@@ -179,7 +191,7 @@ class UpbitProtocol(Dialect):
 
     def _ticker(self, data: TickerFrame, received_us: int) -> Sequence[Record]:
         time_ms = _epoch_ms(data.timestamp)
-        track = self.track_of(RequestType.TICKER, data.code)
+        track = self.track_of(_TICKER, data.code)
         if track is None:
             return ()
         if not data.trade_price:
@@ -207,12 +219,12 @@ class UpbitProtocol(Dialect):
                 None,
                 None,
                 None,
-                _STREAM_TYPES.get(data.stream_type or "", StreamType.UNKNOWN),
+                _STREAM_TYPES.get(data.stream_type, _UNKNOWN_STREAM),
             ),
         )
 
     def _trade(self, data: TradeFrame, received_us: int) -> Sequence[Record]:
-        track = self.track_of(RequestType.TRADE, data.code)
+        track = self.track_of(_TRADE, data.code)
         if track is None:
             return ()
         trade_id = None if data.sequential_id is None else str(data.sequential_id)
@@ -236,14 +248,14 @@ class UpbitProtocol(Dialect):
                 track.sequence,
                 data.trade_price,
                 data.trade_volume,
-                _TAKER_SIDES.get(data.ask_bid or "", Side.UNKNOWN),
+                _TAKER_SIDES.get(data.ask_bid, _UNKNOWN_SIDE),
                 trade_id,
             ),
         )
 
     def _orderbook(self, data: BookFrame | ShortBookFrame, received_us: int) -> Sequence[Record]:
         time_ms = _epoch_ms(data.timestamp)
-        track = self.track_of(RequestType.ORDERBOOK, _code_of(data))
+        track = self.track_of(_BOOK, _code_of(data))
         if track is None:
             return ()
         units: Sequence[Unit] = data.orderbook_units or ()
@@ -260,7 +272,7 @@ class UpbitProtocol(Dialect):
                     received_us,
                     self.session_id,
                     track.sequence,
-                    BookKind.SNAPSHOT,
+                    _SNAPSHOT,
                     # A side with fewer levels than the other is filled up with zeros.
                     [Level(u.bid_price, u.bid_size) for u in units if u.bid_price and u.bid_size],
                     [Level(u.ask_price, u.ask_size) for u in units if u.ask_price and u.ask_size],
@@ -280,7 +292,7 @@ class UpbitProtocol(Dialect):
         return ()
 
     def _without_trade(self, code: str) -> None:
-        track = self.track_of(RequestType.TRADE, code)
+        track = self.track_of(_TRADE, code)
         if track is not None:
             self._without_record(track, "snapshot before any trade")
 

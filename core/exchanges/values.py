@@ -5,7 +5,7 @@ what is not finite (``1e999``, ``"nan"``), a time that is not in epoch milliseco
 bounds are far above anything traded (whole units, any currency) and keep nonsense out of a double.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from msgspec import Meta
 
@@ -21,12 +21,6 @@ PriceOrZero = Annotated[float, Meta(ge=0, le=MAX_PRICE)]
 Quantity = Annotated[float, Meta(ge=0, le=MAX_QUANTITY)]
 """An amount of the base or the quote currency, also summed over a day."""
 
-PriceText = PriceOrZero | Literal[""] | None
-"""A price written as text, which is empty where there is none."""
-
-QuantityText = Quantity | Literal[""] | None
-"""An amount written so."""
-
 TradedQuantity = Annotated[float, Meta(gt=0, le=MAX_QUANTITY)]
 """The amount of one trade."""
 
@@ -38,8 +32,3 @@ EpochMs = Annotated[int, Meta(ge=1_000_000_000_000, lt=10_000_000_000_000)]
 
 Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """An identifier or counter that fits a long."""
-
-
-def number_of(text: float | str | None) -> float | None:
-    """What was read as a ``QuantityText``: None where the text was empty."""
-    return None if isinstance(text, str) else text

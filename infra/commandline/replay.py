@@ -1,7 +1,7 @@
 """``gateway replay``: recorded frames through the session, without a connection or Kafka."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -17,7 +17,7 @@ from core.errors import CommandError, ErrorCode
 from core.exchanges.base import Complaint, ExchangeProfile, SymbolBroken, Unparsed
 from core.exchanges.table import profile_of
 from core.identity import RequestType
-from core.records import OrderBook, Record, Trade
+from core.records import OrderBook, Record, Trade, json_form
 from core.session import StreamSession
 from infra.commandline.console import AsJson, complain, wrong_use
 from infra.commandline.recording import Recorded, read_recording
@@ -174,9 +174,5 @@ def _type_of(record: Record) -> str:
 
 def _plain(record: Record) -> dict[str, Any]:
     """The record's fields with its type, levels as the schemas have them."""
-    fields: dict[str, Any] = {"type": _type_of(record), **msgspec.structs.asdict(record)}
-    for side in ("bids", "asks"):
-        if side in fields:
-            levels: Sequence[Any] = fields[side]
-            fields[side] = [{"price": level.price, "quantity": level.quantity} for level in levels]
-    return fields
+    fields = json_form(record) if isinstance(record, OrderBook) else msgspec.structs.asdict(record)
+    return {"type": _type_of(record), **fields}

@@ -121,3 +121,13 @@ def test_recordings_replay_clean(exchange: str) -> None:
     assert (result.exit_code, counts["errors"], counts["gaps"]) == (0, 0, 0)
     total = sum(counts["records"].values()) + counts["controls"] + sum(counts["ignored"].values())
     assert counts["frames"] == total > 100
+
+
+def test_levels_are_written_by_name_alone(tmp_path: Path) -> None:
+    """Kraken's levels also hold the digits of which a checksum is made."""
+    recording, out = tmp_path / "kraken.jsonl", tmp_path / "records.jsonl"
+    recording.write_text(line(frame("kraken", "orderbook.snapshot").decode()))
+    assert run(recording, "--exchange", "kraken", "--records", out).exit_code == 0
+    (record,) = map(json.loads, out.read_text().splitlines())
+    assert record["bids"]
+    assert {tuple(level) for level in record["bids"] + record["asks"]} == {("price", "quantity")}

@@ -7,6 +7,7 @@ import orjson
 from pydantic import BaseModel
 
 from core.errors import PayloadError
+from core.records import Level, OrderBook, json_form
 from infra.messaging.clients.value_consumer import ValueConsumer
 from infra.messaging.clients.value_producer import ValueProducer
 from infra.settings import Settings
@@ -15,6 +16,8 @@ from infra.settings import Settings
 def _plain(value: object) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
+    if isinstance(value, OrderBook | Level):
+        return json_form(value)
     if isinstance(value, msgspec.Struct):
         return msgspec.to_builtins(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -8,6 +8,7 @@ import orjson
 from pydantic import BaseModel
 
 from core.errors import ErrorCode, ErrorDomain, PayloadError
+from core.records import Level, OrderBook, json_form
 from infra.messaging.avro.schema_registry import SchemaRegistryClient
 from infra.messaging.avro.serializers import AvroDeserializer, AvroSerializer
 from infra.messaging.schemas.schema_loader import SchemaLoader
@@ -94,6 +95,8 @@ def _to_json(message: Any) -> bytes:
 def _plain(value: object) -> object:
     if isinstance(value, BaseModel):
         return value.model_dump()
+    if isinstance(value, OrderBook | Level):
+        return json_form(value)
     if isinstance(value, msgspec.Struct):
         return msgspec.structs.asdict(value)
     if isinstance(value, Decimal):

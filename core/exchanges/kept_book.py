@@ -53,7 +53,7 @@ class KeptBook:
 
     __slots__ = (
         "asked", "attempts", "book", "broken", "doubted", "due_s", "joining", "last_id", "pending",
-        "published_s", "record", "whole", "whole_since_us",
+        "record", "whole", "whole_since_us",
     )  # fmt: skip
 
     def __init__(self, book: Book, max_pending: int) -> None:
@@ -68,5 +68,4 @@ class KeptBook:
         self.attempts = 0
         self.due_s: float | None = None
         self.whole_since_us = -inf
-        self.published_s: float | None = None
         self.record: OrderBook | None = None

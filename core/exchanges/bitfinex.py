@@ -409,7 +409,9 @@ class BitfinexDialect(Dialect):
     def _take_event(self, event: Event) -> None:
         match event.event:
             case "subscribed":
-                self._open_channel(event)
+                if not self._open_channel(event):
+                    self.ignore("channel that nobody asked for")
+                    return
             case "unsubscribed":
                 self._channels.close(event.channel_id)
             case "conf":
@@ -427,20 +429,24 @@ class BitfinexDialect(Dialect):
                 return
         self.control()
 
-    def _open_channel(self, event: Event) -> None:
+    def _open_channel(self, event: Event) -> bool:
+        """False for one that nobody asked for; in a recording all are read."""
         number = event.channel_id
         if number is None:
             raise PayloadError("a subscription without the number of its channel")
         channel = Channel.of(event)
         track = self.tracks.get(channel.exchange_symbol) if channel.request_type is self.request_type else None
+        if track is None and not self.accept_all:
+            return False
         if track is not None and not track.active:
             self.outbox.append(_unsubscribe(number))
-            return
+            return True
         for former in self._channels.open(number, channel, several=self.accept_all):
             if former.track is not None:
                 self.books.forget(former.track)
         if track is not None:
             self.notices.append(Confirmed((track.symbol,)))
+        return True
 
     def _take_info(self, event: Event) -> None:
         if event.version is not None and self.accept_all:

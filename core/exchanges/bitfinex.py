@@ -104,6 +104,8 @@ class BitfinexDialect(Dialect):
         # Which trades of the last snapshot became records, in their order.
         self._taken: Sequence[int] = ()
         self._last_ping = 0
+        # Subscribed anew after a maintenance, and not answered yet.
+        self._renewing: set[str] = set()
 
     def subscribe(self, added: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
         """A message a pair; before the first, what all frames shall carry."""
@@ -131,6 +133,7 @@ class BitfinexDialect(Dialect):
         """A message a channel. One that has no number yet is ended as soon as it has; one that is renewed is
         read until the exchange has ended it."""
         symbols = {track.exchange_symbol for track in removed}
+        self._renewing -= symbols
         renewed = {track.exchange_symbol for track in removed if track.active}
         return [_unsubscribe(n) for n in self._channels.end(self.request_type, symbols, keep=renewed)]
 
@@ -419,6 +422,7 @@ class BitfinexDialect(Dialect):
             case "info":
                 self._take_info(event)
             case "error":
+                self._renewing.discard(event.exchange_symbol)
                 notice = judged(event, self.tracks.get(event.exchange_symbol))
                 if notice is not None:
                     self.notices.append(notice)
@@ -435,6 +439,7 @@ class BitfinexDialect(Dialect):
         if number is None:
             raise PayloadError("a subscription without the number of its channel")
         channel = Channel.of(event)
+        self._renewing.discard(channel.exchange_symbol)
         track = self.tracks.get(channel.exchange_symbol) if channel.request_type is self.request_type else None
         if track is None and not self.accept_all:
             return False
@@ -457,9 +462,19 @@ class BitfinexDialect(Dialect):
         if event.number in (SERVER_RESTARTS, MAINTENANCE_BEGINS):
             self.notices.append(Interrupted(event.text, reconnect=event.number == SERVER_RESTARTS))
         elif event.number == MAINTENANCE_ENDED:
-            active = [track for track in self.tracks.values() if track.active]
-            self.outbox.extend(self.unsubscribe(active, ()))
-            self.outbox.extend(self.subscribe(active, active))
+            self._renew()
+
+    def _renew(self) -> None:
+        """Subscribe all anew. What waits for its answer is not asked for again, however often the end of the
+        maintenance is told: where the answer is lost, the silence of the channel is noticed."""
+        active = [
+            track
+            for track in self.tracks.values()
+            if track.active and track.exchange_symbol not in self._renewing
+        ]
+        self.outbox.extend(self.unsubscribe(active, ()))
+        self.outbox.extend(self.subscribe(active, active))
+        self._renewing.update(track.exchange_symbol for track in active)
 
 
 def _unsubscribe(number: int) -> str:

@@ -3,6 +3,7 @@
 import json
 import zlib
 from decimal import Decimal
+from itertools import count
 
 import pytest
 
@@ -621,6 +622,46 @@ def test_a_channel_of_ever_new_numbers_is_one_channel() -> None:
     assert list(session._dialect._by_number) == [999]  # type: ignore[attr-defined]
     session.unsubscribe(["BTC-USD"], 1.0)
     assert [json.loads(text) for text in session.take_outbox()] == [{"event": "unsubscribe", "chanId": 999}]
+
+
+def test_an_end_of_maintenance_told_a_thousand_times_renews_once() -> None:
+    symbols = [f"A{number:02}-USD" for number in range(25)]
+    session = session_for(RequestType.TICKER, *symbols)
+
+    def subscribed(first_number: int) -> None:
+        for number, symbol in enumerate(symbols, first_number):
+            pair = symbol.replace("-", "")
+            text = {
+                "event": "subscribed",
+                "channel": "ticker",
+                "chanId": number,
+                "symbol": f"t{pair}",
+                "pair": pair,
+            }
+            session.receive(json.dumps(text), US)
+
+    clock = count(1)
+
+    def renewed(times: int) -> list[str]:
+        for _ in range(times):
+            session.receive('{"event":"info","code":20061,"msg":"Maintenance ended"}', US)
+        sent = session.take_outbox()
+        for _ in range(6):  # at ten messages a second
+            session.on_time(float(next(clock)))
+            sent += session.take_outbox()
+        return [event for event in (json.loads(message)["event"] for message in sent) if event != "ping"]
+
+    renewed(0)
+    subscribed(100)
+    assert renewed(1_000) == ["unsubscribe"] * 25 + ["subscribe"] * 25
+    assert renewed(1_000) == []
+    # The next maintenance, after the first renewal was answered; and one symbol asked for meanwhile.
+    subscribed(200)
+    assert renewed(1) == ["unsubscribe"] * 25 + ["subscribe"] * 25
+    session.unsubscribe([symbols[0]], 20.0)
+    session.subscribe([Symbol.parse(symbols[0])], 20.0)
+    session.take_outbox()
+    assert renewed(1) == ["subscribe"]
 
 
 def test_a_restart_that_is_announced_asks_for_a_new_connection() -> None:

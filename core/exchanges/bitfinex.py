@@ -104,6 +104,8 @@ class BitfinexDialect(Dialect):
         # Which trades of the last snapshot became records, in their order.
         self._taken: Sequence[int] = ()
         self._last_ping = 0
+        # How many subscriptions of a pair were asked for and not answered yet.
+        self._asked: dict[str, int] = {}
         # Subscribed anew after a maintenance, and not answered yet.
         self._renewing: set[str] = set()
 
@@ -127,6 +129,7 @@ class BitfinexDialect(Dialect):
                 self.books.depth = length
                 request |= {"prec": "P0", "freq": "F0", "len": str(length)}
             messages.append(msgspec.json.encode(request).decode())
+            self._asked[track.exchange_symbol] = self._asked.get(track.exchange_symbol, 0) + 1
         return messages
 
     def unsubscribe(self, removed: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
@@ -440,12 +443,16 @@ class BitfinexDialect(Dialect):
             raise PayloadError("a subscription without the number of its channel")
         channel = Channel.of(event)
         self._renewing.discard(channel.exchange_symbol)
+        asked = self._asked.get(channel.exchange_symbol, 0)
+        if asked:
+            self._asked[channel.exchange_symbol] = asked - 1
         track = self.tracks.get(channel.exchange_symbol) if channel.request_type is self.request_type else None
         if track is None and not self.accept_all:
             return False
         if track is not None and not track.active:
-            self.outbox.append(_unsubscribe(number))
-            return True
+            if asked:
+                self.requests.append(_unsubscribe(number))
+            return bool(asked)
         for former in self._channels.open(number, channel, several=self.accept_all):
             if former.track is not None:
                 self.books.forget(former.track)
@@ -472,8 +479,8 @@ class BitfinexDialect(Dialect):
             for track in self.tracks.values()
             if track.active and track.exchange_symbol not in self._renewing
         ]
-        self.outbox.extend(self.unsubscribe(active, ()))
-        self.outbox.extend(self.subscribe(active, active))
+        self.requests.extend(self.unsubscribe(active, ()))
+        self.requests.extend(self.subscribe(active, active))
         self._renewing.update(track.exchange_symbol for track in active)
 
 

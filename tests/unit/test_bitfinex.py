@@ -612,6 +612,24 @@ def test_channels_that_nobody_asked_for_are_not_opened() -> None:
     assert session.parse_failed == 0
 
 
+def test_a_channel_that_comes_late_is_ended_once() -> None:
+    session = session_for(RequestType.TICKER, "BTC-USD", "ETH-USD")
+    session.unsubscribe(["ETH-USD"], 1.0)
+    session.take_outbox()
+    for number in range(1_000):
+        text = (
+            f'{{"event":"subscribed","channel":"ticker","chanId":{number},"symbol":"tETHUSD","pair":"ETHUSD"}}'
+        )
+        session.receive(text, US)
+    sent = session.take_outbox()
+    for second in range(2, 10):
+        session.on_time(float(second))
+        sent += session.take_outbox()
+    events = [json.loads(text) for text in sent]
+    assert [e for e in events if e["event"] != "ping"] == [{"event": "unsubscribe", "chanId": 0}]
+    assert session.ignored == {"channel that nobody asked for": 999}
+
+
 def test_a_channel_of_ever_new_numbers_is_one_channel() -> None:
     session = session_for(RequestType.TICKER, "BTC-USD")
     for number in range(1, 1_000):

@@ -17,9 +17,6 @@ from core.exchanges.symbol_track import SymbolTrack
 from core.order_books import Book
 from core.records import BookKind, Level, OrderBook
 
-_MAX_PENDING = 600
-"""Deltas put by for one snapshot: a minute at ten a second. Older ones are lost, and a snapshot older than
-what is left is asked for again."""
 _MAX_ASKED = 4
 """Snapshots under way at once, so that what is put by stays small however many books broke."""
 _FIRST_WAIT_S = 2.0
@@ -310,7 +307,7 @@ class BookKeeper:
 
     def _open(self, track: SymbolTrack) -> KeptBook:
         depth = self.depth or self.settings.depth
-        track.book = kept = KeptBook(Book(depth, exact=self.exact), _MAX_PENDING)
+        track.book = kept = KeptBook(Book(depth, exact=self.exact))
         if self.settings.snapshot_every_s:
             self._opened += 1
             heappush(self._turns, (-inf, self._opened, track, kept))

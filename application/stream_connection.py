@@ -1,7 +1,7 @@
 """One connection of a stream: connect, pump the session, reconnect; its symbols may change at any time."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 import structlog
@@ -33,7 +33,6 @@ from core.exchanges.base import (
 )
 from core.identity import ConnectionScopeDomain, RequestType, Symbol
 from core.liveness import LivenessSettings
-from core.records import Record
 from core.session import Stale, StreamSession
 from core.streams import StreamSettings
 
@@ -216,11 +215,8 @@ class StreamConnection:
     def on_frame(self, frame: str | bytes, received_us: int) -> None:
         """The hot path: everything from the frame to ``produce`` happens in this call."""
         session = self._session
-        if session is None or self._ending or not self._may_publish(received_us):
+        if session is None or not self._may_number(received_us):
             return
-        minutes = self._accounting.minutes
-        if received_us >= minutes.minute_end_us:
-            minutes.roll(received_us)
         records = session.receive(frame, received_us)
         if records:
             self._pump.take(records)
@@ -228,6 +224,18 @@ class StreamConnection:
                 self._end_outage()
         if session.pending:
             self._act()
+
+    def _may_number(self, received_us: int) -> bool:
+        """Whether the session may make records of ``received_us``; asked before each way to make some.
+
+        A record is counted in the minute that runs when the session numbers it, so that minute begins here.
+        """
+        if self._ending or not self._may_publish(received_us):
+            return False
+        minutes = self._accounting.minutes
+        if received_us >= minutes.minute_end_us:
+            minutes.roll(received_us)
+        return True
 
     # -- the life of the slot ----------------------------------------------------------------------
 
@@ -322,8 +330,8 @@ class StreamConnection:
                 now_s = self._clock.monotonic_s()
                 if not self._pump.reading_paused:
                     now_us = self._clock.epoch_us()
-                    session.on_time(now_s, now_us)
-                    self._take(session.take_records(), now_us)
+                    session.on_time(now_s, now_us if self._may_number(now_us) else None)
+                    self._pump.take(session.take_records())
                     self._act()
                 if self._giving_up is not None:
                     raise self._giving_up
@@ -395,15 +403,6 @@ class StreamConnection:
         else:
             self._begin_outage(error)
 
-    def _take(self, records: Sequence[Record], received_us: int) -> None:
-        """Publish what did not come of a frame."""
-        if not records or self._ending or not self._may_publish(received_us):
-            return
-        minutes = self._accounting.minutes
-        if received_us >= minutes.minute_end_us:
-            minutes.roll(received_us)
-        self._pump.take(records)
-
     async def _fetch(self, session: StreamSession, symbol: str, path: str) -> None:
         """Get one book by REST and give it to the session that wanted it, if that is still there."""
         try:
@@ -414,10 +413,14 @@ class StreamConnection:
             self._events.on_no_snapshot(self, exc, symbol)
             return
         self._events.on_snapshot(self)
-        if session is self._session:
-            received_us = self._clock.epoch_us()
-            self._take(session.snapshot(symbol, body, received_us), received_us)
-            self._act()
+        if session is not self._session:
+            return
+        received_us = self._clock.epoch_us()
+        if self._may_number(received_us):
+            self._pump.take(session.snapshot(symbol, body, received_us))
+        else:
+            session.snapshot_failed(symbol)
+        self._act()
 
     async def _respect(self, error: ExchangeError) -> None:
         """An exchange that refuses connections is left alone for a while, by all instances of this address."""

@@ -66,6 +66,10 @@ class ConnectionEvents(Protocol):
         """The first record after that."""
         ...
 
+    def on_whole(self, symbol: str, attempts: int) -> None:
+        """What was broken of a symbol is whole again."""
+        ...
+
     def on_no_snapshot(self, connection: "StreamConnection", error: GatewayError, symbol: str) -> None:
         """The exchange gave no book by REST, perhaps not for the first time."""
         ...
@@ -381,7 +385,7 @@ class StreamConnection:
                 case SymbolBroken(symbol, code, message):
                     self._events.on_problem(ExchangeError(message, code=code), symbol)
                 case SymbolWhole(symbol, attempts):
-                    _log.info("symbol whole again", scope=self._scope.key, symbol=symbol, attempts=attempts)
+                    self._events.on_whole(symbol, attempts)
                 case SnapshotWanted(symbol, path):
                     fetch = asyncio.create_task(self._fetch(session, symbol, path))
                     self._fetching.add(fetch)
@@ -409,7 +413,6 @@ class StreamConnection:
             body = await self._snapshots.fetch(self._profile.exchange, path)
         except GatewayError as exc:
             session.snapshot_failed(symbol)
-            _log.warning("no snapshot", scope=self._scope.key, symbol=symbol, reason=exc.message)
             self._events.on_no_snapshot(self, exc, symbol)
             return
         self._events.on_snapshot(self)

@@ -11,7 +11,7 @@ from application.ports import BookSnapshots, Clock, ConnectBudgets, Connector, R
 from application.record_pump import RecordPump, shed_error
 from application.reporting import ErrorReporter
 from application.stream_connection import StreamConnection
-from core.errors import ErrorCode, ErrorDomain, ExchangeError, GatewayError
+from core.errors import ConnectHeldOffError, ErrorCode, ErrorDomain, ExchangeError, GatewayError
 from core.exchanges.base import BookSettings, ExchangeProfile
 from core.identity import ConnectionScopeDomain, RequestType
 from core.liveness import LivenessSettings
@@ -196,8 +196,10 @@ class Stream:
         self._tell(error, symbol)
 
     def on_down(self, connection: StreamConnection, error: GatewayError) -> None:
-        """One report an outage of the stream, not one a connection or an attempt."""
-        if self._outage.goes_down(connection, _kind_of(error)):
+        """One report an outage of the stream, not one a connection or an attempt; and one when the exchange is
+        left alone for long, whatever the outage began with."""
+        told = [self._outage.goes_down(connection, kind) for kind in _kinds_of(error)]
+        if told[0]:
             self._tell(error)
         else:
             _log.debug("still away", scope=self.scope.key, reason=error.message)
@@ -213,7 +215,7 @@ class Stream:
 
     def on_no_snapshot(self, connection: StreamConnection, error: GatewayError, symbol: str) -> None:
         """One report an outage of REST."""
-        if self._rest_outage.goes_down(connection, _kind_of(error)):
+        if self._rest_outage.goes_down(connection, _kinds_of(error)[-1]):
             self._tell(error, symbol)
         else:
             _log.debug("no snapshot", scope=self.scope.key, symbol=symbol, reason=error.message)
@@ -322,9 +324,11 @@ class _PerMinute:
         return self._count <= self._limit
 
 
-def _kind_of(error: GatewayError) -> str:
-    """Refused, lost and silent connections are one kind of problem, in whichever order they come."""
-    return error.domain if error.domain is ErrorDomain.CONNECTION else error.code
+def _kinds_of(error: GatewayError) -> list[str]:
+    """What the error tells, what matters most first. Refused, lost and silent connections are one kind of
+    problem, in whichever order they come."""
+    kind = error.domain if error.domain is ErrorDomain.CONNECTION else error.code
+    return ["held off", kind] if isinstance(error, ConnectHeldOffError) else [kind]
 
 
 def _connection_of(settings: StreamSettings | None) -> tuple[str | None, object]:

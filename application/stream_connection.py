@@ -18,7 +18,14 @@ from application.ports import (
 from application.record_pump import RecordPump
 from core.channel_liveness import ChannelPulse
 from core.connect_refusals import wait_after_refusal
-from core.errors import ConnectFailedError, ErrorCode, ExchangeError, GatewayError, StreamStaleError
+from core.errors import (
+    ConnectFailedError,
+    ConnectHeldOffError,
+    ErrorCode,
+    ExchangeError,
+    GatewayError,
+    StreamStaleError,
+)
 from core.exchanges.base import (
     BookSettings,
     Complaint,
@@ -39,6 +46,8 @@ from core.streams import StreamSettings
 _log = structlog.get_logger("connection")
 
 _TICK_S = 0.25
+_LONG_WAIT_S = 60.0
+"""Who waits longer for a turn to connect says so: nobody else tells why nothing comes."""
 _MESSAGE_TOO_BIG = 1009
 """RFC 6455, 7.4.1."""
 
@@ -247,19 +256,19 @@ class StreamConnection:
         waits = self._backoff()
         while not self._ending:
             limits = self._profile.limits
-            await self._pause(
-                await self._budgets.reserve(
-                    self._profile.exchange, limits.max_connects, limits.connect_window_s
-                )
+            wait_s = await self._budgets.reserve(
+                self._profile.exchange, limits.max_connects, limits.connect_window_s
             )
+            if wait_s > _LONG_WAIT_S and not self._in_outage:
+                self._begin_outage(self._long_wait(wait_s))
+            await self._pause(wait_s)
             if self._ending:
                 break
             started_s = self._clock.monotonic_s()
             try:
                 await self._one_connection()
             except ExchangeError as exc:
-                await self._respect(exc)
-                self._begin_outage(exc)
+                self._begin_outage(await self._respect(exc))
             except Exception as exc:  # noqa: BLE001 - nobody waits for this task: it would end unheard
                 _log.exception("stream failed", scope=self._scope.key)
                 self._begin_outage(
@@ -425,19 +434,37 @@ class StreamConnection:
             session.snapshot_failed(symbol)
         self._act()
 
-    async def _respect(self, error: ExchangeError) -> None:
-        """An exchange that refuses connections is left alone for a while, by all instances of this address."""
+    async def _respect(self, error: ExchangeError) -> ExchangeError:
+        """An exchange that refuses connections is left alone for a while, by all instances of this address.
+
+        Returns the error to tell: the same, or with for how long and why.
+        """
         if not isinstance(error, ConnectFailedError):
-            return
-        wait_s = wait_after_refusal(error.status, error.retry_after_s, self._refusals)
+            return error
+        asked_s = error.retry_after_s
+        wait_s = wait_after_refusal(error.status, asked_s, self._refusals)
         if wait_s is None:
-            return
+            return error
         self._refusals += 1
         limits, exchange = self._profile.limits, self._profile.exchange
         _log.warning(
             "connections refused", scope=self._scope.key, status=error.status, again_in_s=round(wait_s)
         )
         await self._budgets.hold_off(exchange, limits.max_connects, limits.connect_window_s, wait_s)
+        why = "as it is after such a refusal" if asked_s is None else f"it asked for {asked_s:.0f} s"
+        return ConnectHeldOffError(
+            f"{error.message}; {exchange} is left alone for {wait_s:.0f} s ({why})",
+            status=error.status,
+            retry_after_s=asked_s,
+        )
+
+    def _long_wait(self, wait_s: float) -> ConnectHeldOffError:
+        limits, exchange = self._profile.limits, self._profile.exchange
+        return ConnectHeldOffError(
+            f"{self._scope.key} connects in {wait_s:.0f} s and not before: {exchange} refused connections "
+            f"from this address, or the {limits.max_connects} that it allows in "
+            f"{limits.connect_window_s:g} s are used up"
+        )
 
     def _begin_outage(self, error: ExchangeError) -> None:
         if not self._ending:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from application.ports import BookSnapshots, Connector
+from application.ports import BookSnapshots, ConnectBudgets
 from application.reporting import ErrorReporter
 from application.stream import Stream, StreamParts
 from core.exchanges.base import BookSettings
@@ -28,13 +28,14 @@ class HandRunStream:
         key: str,
         clock: ManualClock,
         *,
-        connector: Connector | None = None,
+        fake: FakeConnector | None = None,
+        budgets: ConnectBudgets | None = None,
         snapshots: BookSnapshots | None = None,
         books: BookSettings | None = None,
     ) -> None:
         exchange, region, request_type = key.split("|")
         self.clock = clock
-        self.fake = FakeConnector(clock.epoch_us)
+        self.fake = fake or FakeConnector(clock.epoch_us)
         self.sink = Sink()
         self.reports = Recorder()
         self.reporter = ErrorReporter({"ws.error": self.reports, "ws.dlq": self.reports}, clock)
@@ -43,7 +44,7 @@ class HandRunStream:
             ConnectionScopeDomain(exchange, region, request_type),
             profile_of(exchange),
             StreamParts(
-                connector=connector or self.fake,
+                connector=self.fake,
                 sink=self.sink,
                 reporter=self.reporter,
                 clock=clock,
@@ -52,7 +53,7 @@ class HandRunStream:
                 liveness=LivenessSettings(probe_after_s=10_000, stale_after_s=20_000),
                 hold_max_s=5.0,
                 url_of=lambda profile, _request_type: profile.url,
-                budgets=LocalConnectBudgets(monotonic_s=clock.monotonic_s),
+                budgets=budgets or LocalConnectBudgets(monotonic_s=clock.monotonic_s),
                 snapshots=snapshots or FakeBookSnapshots(),
                 books=books or BookSettings(),
                 instance="test",

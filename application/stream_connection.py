@@ -47,7 +47,7 @@ _log = structlog.get_logger("connection")
 
 _TICK_S = 0.25
 _LONG_WAIT_S = 60.0
-"""Who waits longer for a turn to connect says so: nobody else tells why nothing comes."""
+"""Who may not connect for longer says so, whatever was told before: nobody else tells why nothing comes."""
 _MESSAGE_TOO_BIG = 1009
 """RFC 6455, 7.4.1."""
 
@@ -452,7 +452,8 @@ class StreamConnection:
         )
         await self._budgets.hold_off(exchange, limits.max_connects, limits.connect_window_s, wait_s)
         why = "as it is after such a refusal" if asked_s is None else f"it asked for {asked_s:.0f} s"
-        return ConnectHeldOffError(
+        kind = ConnectHeldOffError if wait_s > _LONG_WAIT_S else ConnectFailedError
+        return kind(
             f"{error.message}; {exchange} is left alone for {wait_s:.0f} s ({why})",
             status=error.status,
             retry_after_s=asked_s,

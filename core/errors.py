@@ -132,7 +132,7 @@ class ConnectFailedError(ExchangeError):
 
 
 class ConnectHeldOffError(ConnectFailedError):
-    """No connection is tried for a while: the exchange wants it so, or its limit of connects is used up."""
+    """No connection is tried for minutes: the exchange wants it so, or its limit of connects is used up."""
 
 
 class SubscribeRejectedError(ExchangeError):

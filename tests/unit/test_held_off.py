@@ -44,18 +44,20 @@ async def test_a_ban_is_kept_to() -> None:
         assert "left alone for 259200 s" in messages(world)[0]
 
 
-async def test_an_outage_that_began_otherwise_tells_it_too_and_each_once() -> None:
+async def test_an_outage_that_began_otherwise_tells_a_long_wait_too_and_once() -> None:
     clock = ManualClock()
     async with hand_run(KEY, "BTC-KRW", clock=clock) as world:
         world.fake.refusing = refusal(429, None)
         world.connection.end(1006)
-        await clock.advance(3 * 60)
-        assert world.fake.attempts == 3
+        await clock.advance(30)
+        (first,) = messages(world)
+        assert "ended the connection" in first
+        await clock.advance(300)
+        assert world.fake.attempts == 4
         world.fake.refusing = "no route"
         await clock.advance(600)
-        first, second = messages(world)
-        assert "ended the connection" in first
-        assert second == "refused with HTTP 429; upbit is left alone for 60 s (as it is after such a refusal)"
+        _, second = messages(world)
+        assert second == "refused with HTTP 429; upbit is left alone for 120 s (as it is after such a refusal)"
 
 
 async def test_a_stream_that_begins_while_the_exchange_is_left_alone_says_why_nothing_comes() -> None:

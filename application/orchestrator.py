@@ -441,6 +441,7 @@ class StreamOrchestrator:
             desired.symbols,
             desired.settings,
             {symbol: wanted.subscription.projection for symbol, wanted in desired.symbols.items()},
+            proven=[symbol for symbol, wanted in desired.symbols.items() if not wanted.outcome_due],
         )
 
     def _refuse_displaced(self, fold: ScopeFold, displaced: Mapping[str, Wanted]) -> None:

@@ -80,6 +80,7 @@ class Stream:
         self._settings: StreamSettings | None = None
         self._connections: list[StreamConnection] = []
         self._closing: list[StreamConnection] = []
+        self._proven: set[str] = set()
         self._outage = StreamOutage()
         self._rest_outage = StreamOutage()
         self._samples = _PerMinute(_MAX_DLQ_SAMPLES_PER_MINUTE)
@@ -113,8 +114,16 @@ class Stream:
         symbols: Iterable[str],
         settings: StreamSettings | None,
         projections: dict[str, tuple[str, ...] | None],
+        proven: Iterable[str] = (),
     ) -> None:
-        """Make it so: what runs and stays is not interrupted, unless the settings changed."""
+        """Make it so: what runs and stays is not interrupted, unless the settings changed.
+
+        ``proven``: those of ``symbols`` that the exchange is known to have streamed, also before this process
+        began: it is not refusing them when it is silent about them.
+        """
+        symbols = list(symbols)
+        self._proven.intersection_update(symbols)
+        self._proven.update(proven)
         request_type = RequestType(self.scope.request_type)
         self._pump.blanks = {
             symbol: blanks(fields, request_type) for symbol, fields in projections.items() if fields is not None
@@ -274,6 +283,7 @@ class Stream:
             pump=self._pump,
             events=self,
             may_publish=self._owner.may_publish,
+            proven=self._proven,
             exact_numbers=parts.exact_numbers,
         )
 

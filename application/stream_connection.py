@@ -114,8 +114,11 @@ class StreamConnection:
         pump: RecordPump,
         events: ConnectionEvents,
         may_publish: Callable[[int], bool],
+        proven: set[str],
         exact_numbers: bool = False,
     ) -> None:
+        """``proven``: the stream's symbols that the exchange has streamed before; those it confirms here are
+        added."""
         self._scope = scope
         self._profile = profile
         self._url = url
@@ -135,6 +138,7 @@ class StreamConnection:
         self._pump = pump
         self._events = events
         self._may_publish = may_publish
+        self._proven = proven
         self._exact_numbers = exact_numbers
         self._wanted: dict[str, None] = {}
         self._session: StreamSession | None = None
@@ -293,6 +297,7 @@ class StreamConnection:
             books=self._books,
             channels=self._channels,
             exact=self._exact_numbers,
+            proven=self._proven,
         )
         self._giving_up = None
         self._session = session
@@ -382,6 +387,7 @@ class StreamConnection:
         for notice in session.take_notices():
             match notice:
                 case Confirmed(symbols):
+                    self._proven.update(symbols)
                     self._events.on_confirmed(symbols)
                 case Refused(symbols, code, message):
                     self._events.on_refused(symbols, ExchangeError(message, code=code))

@@ -7,7 +7,7 @@ own for ``take_records``. The same object runs in production, in a replay, in pr
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from math import inf
 
 import msgspec
@@ -17,6 +17,7 @@ from core.errors import ErrorCode, PayloadError
 from core.exact_numbers import with_exact
 from core.exchanges.base import (
     BookSettings,
+    Complaint,
     Confirmed,
     Dialect,
     ExchangeProfile,
@@ -33,6 +34,7 @@ from core.exchanges.base import (
 from core.identity import RequestType, Symbol
 from core.liveness import Liveness, LivenessSettings, Pulse
 from core.records import OrderBook, Record
+from core.unanswered import Unanswered
 
 _SAMPLE_BYTES = 16 * 1024
 _MAX_SAMPLES = 16
@@ -74,12 +76,14 @@ class StreamSession:
         exact: bool = False,
         books: BookSettings | None = None,
         channels: ChannelPulse | None = None,
+        proven: Container[str] = (),
     ) -> None:
         """``socket_params`` (a JSON object or list) is sent in place of the built subscription.
 
         ``accept_all`` is for replays, which subscribe to nothing: data of any symbol and request type becomes
         records. Without it, what was not asked for (or no longer is) is counted as ignored. ``channels`` has
         learned how often data comes, and goes on from one session to the next; None: that is not watched.
+        ``proven`` are canonical symbols that the exchange has streamed before: silence is no refusal then.
         ``exact`` fills the exact numbers of tickers and trades, at the price of reading their frames twice.
         """
         self.profile = profile
@@ -104,7 +108,7 @@ class StreamSession:
         self._records: list[Record] = []
         self._socket_params = socket_params
         self._socket_params_sent = False
-        self._unconfirmed: dict[str, SymbolTrack] = {}
+        self._unanswered = Unanswered(profile.confirm_within_s, proven)
         self._by_symbol: dict[str, SymbolTrack] = {}
         self._waiting: deque[_Queued] = deque()
         self._sent_s: deque[float] = deque()
@@ -144,7 +148,7 @@ class StreamSession:
             if track is None or track.active:
                 continue
             track.active, track.confirmed, track.asked_s = True, False, None
-            self._unconfirmed[track.exchange_symbol] = track
+            self._unanswered.add(track)
             added.append(track)
         if not added:
             return
@@ -165,7 +169,7 @@ class StreamSession:
             track = self._by_symbol.get(symbol)
             if track is not None and track.active:
                 track.active = False
-                self._unconfirmed.pop(track.exchange_symbol, None)
+                self._unanswered.settle(track.exchange_symbol)
                 self._dialect.books.forget(track)
                 removed.append(track)
         if removed and self._socket_params is None:
@@ -188,9 +192,9 @@ class StreamSession:
             return ()
         if self._exact and records:
             records = self._exactly(records, frame)
-        if self._unconfirmed and records:
+        if self._unanswered and records:
             self._confirm(records)
-        if dialect.notices or dialect.outbox:
+        if dialect.notices or dialect.outbox or dialect.requests:
             self._collect()
         return records
 
@@ -236,7 +240,7 @@ class StreamSession:
                 pass
         if now_s >= self._heartbeat_due_s:
             self._beat(now_s)
-        self._refuse_silent(now_s)
+        self._ask_again(now_s)
         self._watch_channels(now_s)
         self._repair_books(now_s)
         if now_us is not None:
@@ -306,7 +310,7 @@ class StreamSession:
     def _confirm(self, records: Sequence[Record]) -> None:
         confirmed = []
         for record in records:
-            track = self._unconfirmed.pop(record.exchange_symbol, None)
+            track = self._answered(record.exchange_symbol)
             if track is not None:
                 track.confirmed = True
                 confirmed.append(track.symbol)
@@ -319,6 +323,14 @@ class StreamSession:
         if self.request_type is RequestType.ORDERBOOK:
             self._dialect.books.expect(track)
 
+    def _answered(self, exchange_symbol: str) -> SymbolTrack | None:
+        """The exchange's first word on a symbol; None when nobody waited for it."""
+        told = self._unanswered.told_before(exchange_symbol)
+        track = self._unanswered.settle(exchange_symbol)
+        if track is not None and told:
+            self._notices.append(SymbolWhole(track.symbol, 1))
+        return track
+
     def _collect(self) -> None:
         """Take over what the dialect left, and keep the books on confirmed and refused symbols."""
         dialect = self._dialect
@@ -327,24 +339,38 @@ class StreamSession:
             self._outbox.extend(dialect.outbox)
             self._replies += len(dialect.outbox)
             dialect.outbox.clear()
+        if dialect.requests:
+            self._waiting.extend(_Queued(message) for message in dialect.requests)
+            dialect.requests.clear()
+            self._release(self._served_s)
         for notice in dialect.notices:
-            if isinstance(notice, Confirmed):
-                fresh = tuple(s for s in notice.symbols if self._settle(s, confirmed=True))
-                if fresh:
-                    self._notices.append(Confirmed(fresh))
-            elif isinstance(notice, Refused):
-                for symbol in notice.symbols:
-                    self._settle(symbol, confirmed=False)
-                self._notices.append(notice)
-            else:
-                self._notices.append(notice)
+            match notice:
+                case Confirmed(symbols):
+                    fresh = tuple(symbol for symbol in symbols if self._settle(symbol, confirmed=True))
+                    if fresh:
+                        self._notices.append(Confirmed(fresh))
+                case Refused():
+                    self._refuse(notice)
+                case Complaint(ErrorCode.RATE_LIMITED):
+                    self._unanswered.excuse()
+                    self._notices.append(notice)
+                case _:
+                    self._notices.append(notice)
         dialect.notices.clear()
         self.pending = bool(self._outbox or self._notices)
 
+    def _refuse(self, notice: Refused) -> None:
+        """Only who waits for an answer can be refused: what runs goes on, whatever an error names."""
+        refused = tuple(symbol for symbol in notice.symbols if self._settle(symbol, confirmed=False))
+        if refused:
+            self._notices.append(Refused(refused, notice.code, notice.message))
+        else:
+            self._notices.append(Complaint(notice.code, notice.message))
+
     def _settle(self, symbol: str, *, confirmed: bool) -> bool:
-        """Note the exchange's answer; True when the symbol was still waiting for one."""
+        """Note the exchange's answer; False, and nothing noted, when the symbol did not wait for one."""
         track = self._by_symbol.get(symbol)
-        if track is None:
+        if track is None or self._answered(track.exchange_symbol) is None:
             return False
         track.confirmed = confirmed
         track.active = track.active and confirmed
@@ -352,7 +378,7 @@ class StreamSession:
             self._expect_book(track)
         else:
             self._dialect.books.forget(track)
-        return self._unconfirmed.pop(track.exchange_symbol, None) is not None
+        return True
 
     def _beat(self, now_s: float) -> None:
         """The heartbeat that the exchange demands, at its pace and not in a burst after a standstill."""
@@ -367,17 +393,22 @@ class StreamSession:
     def _watch_channels(self, now_s: float) -> None:
         """Find channels that fell silent on a connection that lives."""
         if self._channels is not None and self._channels.due(now_s):
-            active = self._active()
             records = sum(track.sequence + track.beats for track in self.tracks)
-            silent_s = self._channels.check(now_s, records, watched=bool(active) and not self._unconfirmed)
+            watched = any(track.active and track.confirmed for track in self.tracks)
+            silent_s = self._channels.check(now_s, records, watched=watched)
             if silent_s is not None:
                 self._notices.append(Stale(silent_s, data_only=True))
-        if self._beats.due(now_s):
+        # On a connection that is silent as a whole, that is not the channels' fault.
+        if self._beats.due(now_s) and now_s - self._liveness.heard_s < (self.profile.channel_heartbeat_s or 0):
             self._renew_silent(now_s)
 
     def _renew_silent(self, now_s: float) -> None:
         found = self._beats.check(now_s, self.tracks)
         self._notices.extend(SymbolWhole(track.symbol, 1) for track in found.recovered)
+        running = sum(track.active and track.confirmed for track in self.tracks)
+        if len(found.renew) == running > 1:
+            self._notices.append(Stale(self._beats.silent_after_s, data_only=True))
+            return
         for track in found.fell_silent:
             message = (
                 f"{self.profile.exchange}: the channel of {track.symbol} brought neither data nor a heartbeat "
@@ -435,30 +466,31 @@ class StreamSession:
         stood_s = now_s - self._served_s - 2 * _TICK_S
         self._served_s = now_s
         if stood_s > 0:
-            for track in self._unconfirmed.values():
+            for track in self._unanswered:
                 if track.asked_s is not None:
                     track.asked_s = min(now_s, track.asked_s + stood_s)
 
-    def _refuse_silent(self, now_s: float) -> None:
-        """Give up symbols without a frame, once the connection has shown life after their time was over."""
-        within_s = self.profile.confirm_within_s
-        if within_s is None:
-            return
-        silent = [
-            track
-            for track in self._unconfirmed.values()
-            if track.asked_s is not None and self._liveness.heard_s >= track.asked_s + within_s
-        ]
-        for track in silent:
-            del self._unconfirmed[track.exchange_symbol]
+    def _ask_again(self, now_s: float) -> None:
+        """Ask again for what was not answered, or take silence for the refusal that it is on some exchanges."""
+        found = self._unanswered.check(self._liveness.heard_s)
+        for track in found.refused:
             track.active = False
-        if silent:
-            symbols = tuple(track.symbol for track in silent)
+        if found.refused:
+            symbols = tuple(track.symbol for track in found.refused)
             message = (
-                f"{self.profile.exchange} sent nothing for {', '.join(symbols)} within {within_s:g} s "
-                "of the subscription, as it does for symbols it does not list"
+                f"{self.profile.exchange} sent nothing for {', '.join(symbols)} within "
+                f"{self.profile.confirm_within_s:g} s of the subscription, "
+                "as it does for symbols it does not list"
             )
             self._notices.append(Refused(symbols, ErrorCode.UNKNOWN_SYMBOL, message))
+        for track in found.told:
+            message = (
+                f"{self.profile.exchange} has not answered the subscription of {track.symbol}, though the "
+                "connection lives; it is asked for again until it is"
+            )
+            self._notices.append(SymbolBroken(track.symbol, ErrorCode.STREAM_STALE, message))
+        if found.again and self._socket_params is None:
+            self._ask(found.again, now_s)
 
     def _enqueue(self, messages: Sequence[Outgoing], now_s: float, asked: Sequence[SymbolTrack] = ()) -> None:
         self._waiting.extend(_Queued(message) for message in messages[:-1])

@@ -14,6 +14,7 @@ class AskingAgain:
         """``request`` makes the message that subscribes the given symbols."""
         self._notices = dialect.notices
         self._outbox = dialect.outbox
+        self._requests = dialect.requests
         self._request = request
         self._held: deque[SymbolTrack] = deque()
 
@@ -48,7 +49,7 @@ class AskingAgain:
             self._notices.append(Complaint(ErrorCode.SUBSCRIBE_REJECTED, text))
         rest = [track for track in asked if track not in named]
         again = [rest] if named and rest else [[track] for track in rest]
-        self._outbox.extend(self._request(part) for part in again)
+        self._requests.extend(self._request(part) for part in again)
 
 
 def waiting(tracks: Iterable[SymbolTrack]) -> tuple[SymbolTrack, ...]:

@@ -88,7 +88,8 @@ class Dialect(ABC):
 
     ``accept_all`` is set by the session for a replay: see ``track_of``.
 
-    A dialect hands back what is not a record through ``outbox`` (messages to send, in order) and ``notices``;
+    A dialect hands back what is not a record through ``outbox`` (answers, which go out at once), ``requests``
+    (messages that wait for their turn in the exchange's rate), both in order, and ``notices``;
     it counts frames that are neither data nor error by ``self.control()`` and ``self.ignore(reason)``.
 
     ``books`` keeps the order books and makes their records: see ``BookKeeper``. A dialect is made per
@@ -111,6 +112,7 @@ class Dialect(ABC):
         self.tracks: dict[str, SymbolTrack] = {}
         self._other_tracks: dict[tuple[RequestType, str], SymbolTrack] = {}
         self.outbox: list[Outgoing] = []
+        self.requests: list[Outgoing] = []
         self.notices: list[Notice] = []
         self.controls = 0
         self.ignored: dict[str, int] = {}

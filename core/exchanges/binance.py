@@ -207,6 +207,9 @@ _ENVELOPE: msgspec.json.Decoder[_Envelope | _AllMarkets] = msgspec.json.Decoder(
 _SNAPSHOT: msgspec.json.Decoder[_Snapshot] = msgspec.json.Decoder(_Snapshot, strict=False)
 _MAX_SNAPSHOT_LEVELS = 5000
 _INVALID_SYMBOL = -1121
+_RATE_CODES = frozenset({-1003, -1015})
+_PASSING_CODES = frozenset({-1000, -1001, -1007, -1008, -1016})
+"""Unknown, disconnected, timeout, overloaded, shutting down (errors.md): not a word about symbols."""
 
 
 # Records are built by position, in the order of their fields: by name takes four times as long.
@@ -222,7 +225,7 @@ class BinanceDialect(Dialect):
     def __init__(self, profile: ExchangeProfile, request_type: RequestType, session_id: int) -> None:
         super().__init__(profile, request_type, session_id)
         self._last_request_id = 0
-        self._asked: dict[int, tuple[str, ...]] = {}
+        self._asked: dict[int, tuple[SymbolTrack, ...]] = {}
         self._streams: dict[str, str] = {}
         """In a replay, the stream of which each symbol's book is kept: recordings may have two speeds of it."""
         self._made: Makers = {
@@ -249,7 +252,7 @@ class BinanceDialect(Dialect):
     def _requests(self, method: str, tracks: Sequence[SymbolTrack]) -> list[Outgoing]:
         self._last_request_id += 1
         if method == "SUBSCRIBE":
-            self._asked[self._last_request_id] = tuple(track.symbol for track in tracks)
+            self._asked[self._last_request_id] = tuple(tracks)
         suffix = _STREAM_SUFFIX[self.request_type]
         request = {
             "method": method,
@@ -321,19 +324,24 @@ class BinanceDialect(Dialect):
     def _acknowledge(self, envelope: _Envelope) -> None:
         self.control()
         asked = self._asked.pop(envelope.id, ()) if isinstance(envelope.id, int) else ()
-        if asked:
-            self.notices.append(Confirmed(asked))
+        if self.request_type is _BOOK:
+            # What is not listed is acknowledged too; the book that REST has, or has not, is the answer.
+            for track in asked:
+                self.books.expect(track)
+        elif asked:
+            self.notices.append(Confirmed(_symbols(asked)))
 
     def _complain(self, error: _Error, request_id: int | str | None) -> None:
         self.control()
         message = f"Binance: {error.code}: {error.msg[:256]}"
         asked = self._asked.pop(request_id, ()) if isinstance(request_id, int) else ()
-        if asked:
-            self.notices.append(Refused(asked, ErrorCode.SUBSCRIBE_REJECTED, message))
+        rate = error.code in _RATE_CODES or "too many requests" in error.msg.lower()
+        if rate:
+            self.notices.append(Complaint(ErrorCode.RATE_LIMITED, message))
+        elif asked and error.code not in _PASSING_CODES:
+            self.notices.append(Refused(_symbols(asked), ErrorCode.SUBSCRIBE_REJECTED, message))
         else:
-            rate = "too many requests" in error.msg.lower()
-            code = ErrorCode.RATE_LIMITED if rate else ErrorCode.SUBSCRIBE_REJECTED
-            self.notices.append(Complaint(code, message))
+            self.notices.append(Complaint(ErrorCode.SUBSCRIBE_REJECTED, message))
 
     def _ticker(self, data: _Ticker, received_us: int) -> Sequence[Record]:
         track = self.track_of(_TICKER, data.symbol)
@@ -433,6 +441,8 @@ class BinanceDialect(Dialect):
                 raise PayloadError(message)
             self.notices.append(Refused((track.symbol,), ErrorCode.UNKNOWN_SYMBOL, message))
             return ()
+        if not track.confirmed:
+            self.notices.append(Confirmed((track.symbol,)))
         return self.books.merge(
             track,
             data.bids,
@@ -441,6 +451,10 @@ class BinanceDialect(Dialect):
             None,
             data.last_id,
         )
+
+
+def _symbols(tracks: Sequence[SymbolTrack]) -> tuple[str, ...]:
+    return tuple(track.symbol for track in tracks)
 
 
 def _ms(time: int | None) -> int | None:

@@ -452,8 +452,8 @@ class BitfinexDialect(Dialect):
             self.notices.append(Interrupted(event.text, reconnect=event.number == SERVER_RESTARTS))
         elif event.number == MAINTENANCE_ENDED:
             active = [track for track in self.tracks.values() if track.active]
-            self.outbox.extend(self.unsubscribe(active, ()))
-            self.outbox.extend(self.subscribe(active, active))
+            self.requests.extend(self.unsubscribe(active, ()))
+            self.requests.extend(self.subscribe(active, active))
 
 
 def _unsubscribe(number: int) -> str:

@@ -330,7 +330,7 @@ class CoinbaseDialect(Dialect):
         self.notices.append(Refused(tuple(track.symbol for track in named), code, text))
         refused = {track.exchange_symbol for track in named}
         others = [product for product in request if product not in refused and self.tracks[product].active]
-        self.outbox.extend(self._requests("subscribe", others))
+        self.requests.extend(self._requests("subscribe", others))
 
     def _answered(self, named: Sequence[str]) -> tuple[str, ...]:
         """Take the request that an error answers: the first that has a named product, or else the oldest."""

@@ -271,10 +271,10 @@ class KorbitDialect(Dialect):
                 self.notices.append(Refused((named.symbol,), ErrorCode.UNKNOWN_SYMBOL, message))
             others = [track for track in waiting if track is not named]
             if others:
-                self.outbox.append(_encoded([self._request("subscribe", others)]))
+                self.requests.append(_encoded([self._request("subscribe", others)]))
         elif waiting:
             # One of them: each gets a request of its own, and so an answer of its own.
-            self.outbox.append(_encoded([self._request("subscribe", [track]) for track in waiting]))
+            self.requests.append(_encoded([self._request("subscribe", [track]) for track in waiting]))
         else:
             self.notices.append(Complaint(ErrorCode.SUBSCRIBE_REJECTED, message))
 

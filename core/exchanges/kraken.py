@@ -70,6 +70,8 @@ _OWN_NAMES = {name.upper(): name for name in _TOKENISED_STOCKS}
 _DEPTHS = (10, 25, 100, 500, 1000)
 _CHECKSUM_LEVELS = 10
 _REMEMBERED_REQUESTS = 100
+_PASSING_ERRORS = ("EService:", "EGeneral:Internal", "EGeneral:Temporary")
+"""The exchange is busy or away: says nothing about the pair."""
 _VERSION_1 = "frame of version 1"
 _MIN_PARTS_V1 = 4
 
@@ -212,7 +214,7 @@ class KrakenDialect(Dialect):
         again = [track for track in held if track.active and not track.confirmed]
         self._held.clear()
         if again:
-            self.outbox.extend(self._requests("subscribe", again))
+            self.requests.extend(self._requests("subscribe", again))
         return self.probe()
 
     def _requests(self, method: str, tracks: Sequence[SymbolTrack]) -> list[Outgoing]:
@@ -301,7 +303,7 @@ class KrakenDialect(Dialect):
         if envelope.method == "unsubscribe" or "already subscribed" in lower:
             return  # it is as we want it
         track = self.tracks.get(envelope.symbol or error.rpartition(" ")[2])
-        if track is None or not track.active:
+        if track is None or not track.active or error.startswith(_PASSING_ERRORS):
             self.notices.append(Complaint(ErrorCode.SUBSCRIBE_REJECTED, message))
         elif "not supported" in lower or "not found" in lower or "unknown" in lower:
             self.notices.append(Refused((track.symbol,), ErrorCode.UNKNOWN_SYMBOL, message))

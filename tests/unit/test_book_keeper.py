@@ -46,6 +46,10 @@ class Client:
         body = {"lastUpdateId": last, "bids": bids, "asks": [["100.0", "1.0"]]}
         return list(self.session.snapshot("BTC-USDT", json.dumps(body).encode(), self.us))
 
+    def notices(self) -> list:
+        """What it has said of books."""
+        return [n for n in self.session.take_notices() if not isinstance(n, Confirmed | Stale)]
+
     def pass_time(self, seconds: float) -> list:
         """The notices of that time, looked at each quarter of a second."""
         notices = []
@@ -53,7 +57,7 @@ class Client:
             self.now_s += 0.25
             self.session.on_time(self.now_s, self.us)
             self.session.take_outbox()
-            notices += [notice for notice in self.session.take_notices() if not isinstance(notice, Stale)]
+            notices += self.notices()
         return notices
 
     @property
@@ -67,7 +71,7 @@ def client(*symbols: Symbol, every_s: float = 0.0) -> Client:
     session.subscribe(symbols or [BTC], 0.0)
     session.take_outbox()
     session.receive('{"result":null,"id":1}', 0)
-    assert [type(notice) for notice in session.take_notices()] == [Confirmed]
+    assert session.take_notices() == []
     return Client(session)
 
 
@@ -107,7 +111,7 @@ def test_deltas_put_by_are_applied_on_top_and_published_as_one_book() -> None:
     assert prices(record.bids) == [8.0, 7.0]
     assert prices(record.asks) == [100.0]
     assert it.delta(15, 15).valid
-    assert it.session.take_notices() == []
+    assert it.notices() == []
 
 
 def test_the_first_delta_after_a_quiet_snapshot_may_overlap_it_and_older_ones_are_no_gap() -> None:
@@ -115,7 +119,7 @@ def test_the_first_delta_after_a_quiet_snapshot_may_overlap_it_and_older_ones_ar
     assert not it.delta(3, 9).valid
     assert it.delta(10, 12).valid
     assert it.delta(13, 13).valid
-    assert it.session.take_notices() == []
+    assert it.notices() == []
 
 
 def test_a_snapshot_older_than_what_is_put_by_is_asked_for_again() -> None:
@@ -128,7 +132,7 @@ def test_a_snapshot_older_than_what_is_put_by_is_asked_for_again() -> None:
     it.delta(26, 30)
     assert len(it.snapshot(27)) == 1
     assert it.delta(31, 31).valid
-    assert it.session.take_notices() == []
+    assert it.notices() == []
 
 
 def test_a_snapshot_older_than_deltas_seen_before_it_was_wanted_does_not_fit() -> None:
@@ -157,7 +161,7 @@ def test_a_snapshot_that_cannot_be_read_is_told_and_tried_again() -> None:
     it = client()
     it.pass_time(0.25)
     assert it.session.snapshot("BTC-USDT", b"<html>", it.us) == ()
-    assert [type(notice) for notice in it.session.take_notices()] == [Unparsed]
+    assert [type(notice) for notice in it.notices()] == [Unparsed]
     assert it.pass_time(3.0) == [SnapshotWanted("BTC-USDT", PATH)]
 
 
@@ -165,7 +169,7 @@ def test_rest_knows_an_unknown_symbol_where_the_stream_is_silent() -> None:
     it = client()
     it.pass_time(0.25)
     assert it.session.snapshot("BTC-USDT", b'{"code":-1121,"msg":"Invalid symbol."}', it.us) == ()
-    (refused,) = it.session.take_notices()
+    (refused,) = it.notices()
     assert isinstance(refused, Refused)
     assert (refused.symbols, refused.code) == (("BTC-USDT",), ErrorCode.UNKNOWN_SYMBOL)
     assert it.session.active_symbols == []
@@ -209,7 +213,7 @@ def test_a_gap_is_told_once_repaired_by_a_new_snapshot_and_no_other_symbol_is_to
     assert not it.delta(21, 22).valid
     (record,) = it.snapshot(21)
     assert (record.valid, record.last_update_id) == (True, 22)
-    assert it.session.take_notices() == [SymbolWhole("BTC-USDT", 1)]
+    assert it.notices() == [SymbolWhole("BTC-USDT", 1)]
     assert it.delta(23, 23).valid
     assert it.delta(53, 53, symbol="ETHUSDT").valid
 

@@ -298,6 +298,9 @@ def test_a_tokenised_stock_keeps_its_lower_case(accept_all: bool) -> None:
 
 def test_a_ping_goes_out_in_time() -> None:
     session = session_for(RequestType.TICKER, "BTC-USD")
+    acknowledged = {"channel": "ticker", "snapshot": True, "symbol": "BTC/USD"}
+    answer = {"method": "subscribe", "req_id": 1, "success": True, "result": acknowledged}
+    session.receive(json.dumps(answer), US)
     for second in range(1, 31):
         session.receive(frame("kraken", "heartbeat"), US)
         session.on_time(float(second))

@@ -258,6 +258,31 @@ async def test_one_report_an_outage_however_many_attempts() -> None:
         assert "going away" in one.reports.sent[1]["error"]["error_message"]["message"]
 
 
+@pytest.mark.parametrize("takeover", [False, True])
+async def test_what_ran_is_not_refused_for_silence(takeover: bool) -> None:
+    async with Orchestra() as o:
+        first = o.instance(owns=[HOME])
+        name = await o.connect(BTC, ETH)
+        o.upbit.silent = True
+        if takeover:
+            await o.log.take(HOME)
+            last = o.instance(owns=[HOME])
+        else:
+            last = first
+            o.upbit.open[0].end(1001)
+        await o.clock.advance(60)
+        asked = len(o.upbit.requests)
+        assert asked >= 4
+        (stream,) = last.orchestrator.streams.values()
+        assert sorted(stream.symbols) == [BTC, ETH]
+        o.upbit.answer()
+        await o.clock.advance(300)
+        assert len(o.upbit.requests) <= asked + 1
+        assert o.outcomes() == {(name, BTC, "connect_success"): 1, (name, ETH, "connect_success"): 1}
+        errors = [event["error"]["error_code"] for event in last.reports.sent]
+        assert sorted(errors) == [*([] if takeover else ["connect_failed"]), "stream_stale", "stream_stale"]
+
+
 async def test_silence_is_found_and_the_connection_opened_anew() -> None:
     async with Orchestra() as o:
         one = o.instance(owns=[HOME])
@@ -370,9 +395,9 @@ async def test_a_command_of_many_symbols_is_reconciled_a_few_times_only(
         calls["desired"] += 1
         return desired(fold)
 
-    def counted_run(stream: Stream, *args: object) -> None:
+    def counted_run(stream: Stream, *args: object, **more: object) -> None:
         calls["run"] += 1
-        run(stream, *args)
+        run(stream, *args, **more)
 
     monkeypatch.setattr(ScopeFold, "desired", counted_desired)
     monkeypatch.setattr(Stream, "run", counted_run)

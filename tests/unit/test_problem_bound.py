@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from core.errors import ErrorCode, ExchangeError
 from core.problem_bound import MOST_OF_A_CODE, MOST_OF_A_KIND, ProblemBound
 from infra.manual_clock import ManualClock
+from tests.frames import frame
 from tests.hand_run_stream import HandRunStream, hand_run
 
 # -- the rule ------------------------------------------------------------------------------------------
@@ -69,6 +70,8 @@ BOOM = json.dumps({"error": {"code": 3, "msg": "boom"}, "id": None})
 
 
 async def flooded(world: HandRunStream, *, seconds: int, a_second: int = 100) -> int:
+    world.connection.receive(frame("binance", "ticker"))
+    assert world.stream.live == {"BTC-USDT"}
     for second in range(seconds):
         for _ in range(a_second):
             world.connection.receive(BOOM if second < seconds - 1 else BOOM.replace("boom", "the last"))
@@ -112,7 +115,7 @@ async def test_broken_books_of_many_symbols_are_bounded_together_and_named() -> 
     clock = ManualClock()
     symbols = [f"C{number}-USDT" for number in range(150)]
 
-    def frame(symbol: str, action: str, sequence: int, follows: int) -> str:
+    def book_frame(symbol: str, action: str, sequence: int, follows: int) -> str:
         book = {"bids": [["1", "1", "0", "1"]], "asks": [["2", "1", "0", "1"]], "ts": "1700000000000"}
         data = [{**book, "seqId": sequence, "prevSeqId": follows}]
         return json.dumps({"arg": {"channel": "books", "instId": symbol}, "action": action, "data": data})
@@ -122,8 +125,8 @@ async def test_broken_books_of_many_symbols_are_bounded_together_and_named() -> 
             for _ in range(3):
                 for connection in world.fake.connections:
                     for symbol in symbols:
-                        connection.receive(frame(symbol, "snapshot", 5, -1))
-                        connection.receive(frame(symbol, "update", 9, 8))
+                        connection.receive(book_frame(symbol, "snapshot", 5, -1))
+                        connection.receive(book_frame(symbol, "update", 9, 8))
             await clock.advance(0)
             assert len(world.told()) == MOST_OF_A_CODE
             assert {code for _, code, _ in world.told()} == {"sequence_gap"}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from core.errors import ErrorCode
-from core.exchanges.base import Confirmed, Outgoing, Refused, SymbolTrack, Unparsed
+from core.exchanges.base import Confirmed, Outgoing, Refused, SymbolBroken, SymbolTrack, Unparsed
 from core.exchanges.binance import Binance, BinanceDialect
 from core.exchanges.table import PROFILES
 from core.exchanges.upbit import Upbit
@@ -250,7 +250,9 @@ def test_an_unsubscribed_symbol_is_not_refused() -> None:
 def test_where_the_exchange_confirms_silence_refuses_nobody() -> None:
     session = StreamSession(Binance(), RequestType.TRADE, 1, now_s=0.0)
     session.subscribe([Symbol("BTC", "USDT")], 0.0)
-    assert run(session, 0.0, 60.0, b'{"result":[],"id":99}') == []
+    said = run(session, 0.0, 60.0, b'{"result":[],"id":99}')
+    assert [(now_s, type(notice)) for now_s, notice in said] == [(30.0, SymbolBroken)]
+    assert session.active_symbols == ["BTC-USDT"]
 
 
 # -- liveness ------------------------------------------------------------------------------------------

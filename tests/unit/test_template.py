@@ -131,6 +131,7 @@ def test_order_book_its_chain_and_its_checksum() -> None:
 def test_heartbeats_both_ways() -> None:
     session = session_for(RequestType.TICKER)
     session.take_outbox()
+    send(session, {"id": 1, "ok": True})
     send(session, {"ping": 17})
     assert session.take_outbox() == ['{"pong":17}']
     now_s = 0.0

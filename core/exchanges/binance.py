@@ -41,6 +41,7 @@ from core.exchanges.base import (
     Resync,
     SymbolTrack,
 )
+from core.exchanges.epoch_time import EpochMsOrUs, to_epoch_ms
 from core.exchanges.undashed_symbols import UndashedSymbols
 from core.exchanges.values import (
     Id,
@@ -57,8 +58,6 @@ _TICKER, _TRADE, _BOOK = RequestType.TICKER, RequestType.TRADE, RequestType.ORDE
 _REALTIME = StreamType.REALTIME
 _TAKER_SIDES = {True: Side.SELL, False: Side.BUY, None: Side.UNKNOWN}
 """By whether the buyer is the maker."""
-_FIRST_MS, _END_MS = 1_000_000_000_000, 10_000_000_000_000
-_FIRST_US, _END_US = 1000 * _FIRST_MS, 1000 * _END_MS
 _STREAM_SUFFIX = {
     RequestType.TICKER: "@ticker",
     RequestType.TRADE: "@trade",
@@ -77,13 +76,9 @@ _SYMBOLS = UndashedSymbols(
 # -- frames --------------------------------------------------------------------------------------------
 
 
-_Time = Annotated[int, Meta(ge=_FIRST_MS, lt=_END_US)]
-"""Epoch milliseconds, or microseconds where a recorder asked for them by ``timeUnit=MICROSECOND``."""
-
-
 # Fields of tickers stand in the order of the frames: the decoder looks for a key where the last one was found.
 class _Ticker(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="e", tag="24hrTicker"):
-    event_time: _Time | None = field(name="E", default=None)
+    event_time: EpochMsOrUs | None = field(name="E", default=None)
     symbol: str = field(name="s")
     change_percent: Annotated[float, Meta(ge=-100, le=1e11)] | None = field(name="P", default=None)
     before_window: PriceOrZero | None = field(name="x", default=None)
@@ -104,7 +99,7 @@ class _Trade(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="trade"):
     price: Price = field(name="p")
     quantity: TradedQuantity = field(name="q")
     trade_id: Id | None = field(name="t", default=None)
-    trade_time: _Time | None = field(name="T", default=None)
+    trade_time: EpochMsOrUs | None = field(name="T", default=None)
     buyer_is_maker: bool | None = field(name="m", default=None)
 
 
@@ -113,7 +108,7 @@ class _AggregateTrade(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag=
     price: Price = field(name="p")
     quantity: TradedQuantity = field(name="q")
     trade_id: Id | None = field(name="a", default=None)
-    trade_time: _Time | None = field(name="T", default=None)
+    trade_time: EpochMsOrUs | None = field(name="T", default=None)
     buyer_is_maker: bool | None = field(name="m", default=None)
 
 
@@ -133,7 +128,7 @@ class _Depth(msgspec.Struct, frozen=True, gc=False, tag_field="e", tag="depthUpd
     last_id: Id = field(name="u")
     bids: list[Level] = field(name="b")
     asks: list[Level] = field(name="a")
-    event_time: _Time | None = field(name="E", default=None)
+    event_time: EpochMsOrUs | None = field(name="E", default=None)
     previous_id: Id | None = field(name="pu", default=None)
     """The ``u`` before, which futures streams name: their ids have gaps."""
 
@@ -350,7 +345,7 @@ class BinanceDialect(Dialect):
         if not data.last:
             self.ignore("ticker without a price")
             return ()
-        event_ms = _ms(data.event_time)
+        event_ms = to_epoch_ms(data.event_time)
         bid, ask = data.bid or None, data.ask or None
         percent = data.change_percent
         track.sequence += 1
@@ -384,7 +379,7 @@ class BinanceDialect(Dialect):
         track = self.track_of(_TRADE, data.symbol)
         if track is None:
             return ()
-        trade_ms = _ms(data.trade_time)
+        trade_ms = to_epoch_ms(data.trade_time)
         track.sequence += 1
         return (
             Trade(
@@ -416,7 +411,7 @@ class BinanceDialect(Dialect):
                 data.bids,
                 data.asks,
                 received_us,
-                _ms(data.event_time),
+                to_epoch_ms(data.event_time),
                 first_id,
                 last_id,
                 first_id - 1 if data.previous_id is None else data.previous_id,
@@ -455,14 +450,6 @@ class BinanceDialect(Dialect):
 
 def _symbols(tracks: Sequence[SymbolTrack]) -> tuple[str, ...]:
     return tuple(track.symbol for track in tracks)
-
-
-def _ms(time: int | None) -> int | None:
-    if time is None or time < _END_MS:
-        return time
-    if time < _FIRST_US:
-        raise PayloadError(f"{time} is neither milliseconds nor microseconds of this age")
-    return time // 1000
 
 
 class Binance(ExchangeProfile):

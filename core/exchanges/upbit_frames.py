@@ -4,18 +4,13 @@ What each field means stands in ``upbit_protocol``.
 """
 
 from decimal import Decimal
-from typing import Annotated, Any, Final
+from typing import Any
 
 import msgspec
-from msgspec import Meta, field
+from msgspec import field
 
+from core.exchanges.epoch_time import EpochMsOrUs
 from core.exchanges.values import EpochMs, Price, PriceOrZero, Quantity, Rate
-
-MS_END: Final = 10_000_000_000_000
-US_BEGIN: Final = 1_000_000_000_000_000
-
-EpochMsOrUs = Annotated[int, Meta(ge=1_000_000_000_000, lt=10_000_000_000_000_000)]
-"""Epoch milliseconds below ``MS_END``, microseconds from ``US_BEGIN`` on; what lies between is neither."""
 
 
 class TickerFrame(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="ticker"):

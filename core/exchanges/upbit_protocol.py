@@ -30,6 +30,7 @@ from core.exchanges.base import (
     SymbolTrack,
 )
 from core.exchanges.blank_fields import read_with_blanks
+from core.exchanges.epoch_time import to_epoch_ms
 from core.exchanges.quote_first import QuoteFirstProfile
 from core.exchanges.upbit_frames import (
     DATA_TYPES,
@@ -37,11 +38,9 @@ from core.exchanges.upbit_frames import (
     ITEMS,
     LONG,
     LONG_EXACT,
-    MS_END,
     SHORT,
     SHORT_EXACT,
     TIMES,
-    US_BEGIN,
     AnyFrame,
     BookFrame,
     ErrorText,
@@ -165,7 +164,7 @@ class UpbitProtocol(Dialect):
         except msgspec.ValidationError:
             data = self.read_other(item)
         if isinstance(data, TickerFrame | BookFrame | ShortBookFrame):
-            _epoch_ms(data.timestamp)
+            to_epoch_ms(data.timestamp)
         return data
 
     def read_other(self, frame: AnyFrame) -> MarketFrame | None:
@@ -190,7 +189,7 @@ class UpbitProtocol(Dialect):
         return None
 
     def _ticker(self, data: TickerFrame, received_us: int) -> Sequence[Record]:
-        time_ms = _epoch_ms(data.timestamp)
+        time_ms = to_epoch_ms(data.timestamp)
         track = self.track_of(_TICKER, data.code)
         if track is None:
             return ()
@@ -254,7 +253,7 @@ class UpbitProtocol(Dialect):
         )
 
     def _orderbook(self, data: BookFrame | ShortBookFrame, received_us: int) -> Sequence[Record]:
-        time_ms = _epoch_ms(data.timestamp)
+        time_ms = to_epoch_ms(data.timestamp)
         track = self.track_of(_BOOK, _code_of(data))
         if track is None:
             return ()
@@ -327,14 +326,6 @@ def _is_list(frame: str | bytes) -> bool:
 def _code_of(data: MarketFrame) -> str:
     """``KRW-BTC`` also for ``KRW-BTC.5``, a book of so many levels."""
     return data.code.partition(".")[0] if "." in data.code else data.code
-
-
-def _epoch_ms(time: int | None) -> int | None:
-    if time is None or time < MS_END:
-        return time
-    if time < US_BEGIN:
-        raise PayloadError(f"the time {time} is neither in milliseconds nor in microseconds")
-    return time // 1000
 
 
 class UpbitProtocolProfile(QuoteFirstProfile):

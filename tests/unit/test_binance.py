@@ -409,7 +409,7 @@ def test_a_replay_keeps_one_of_two_streams_of_a_book() -> None:
         ((b'"p":"0.03511000"', b'"p":null'), "data.p"),
         ((b'"q":"1.48200000",', b""), "missing required field `q`"),
         ((b'"T":1793604701222', b'"T":1793604701'), "data.T"),
-        ((b'"T":1793604701222', b'"T":17936047012220'), "neither milliseconds nor microseconds"),
+        ((b'"T":1793604701222', b'"T":17936047012220'), "neither in milliseconds nor in microseconds"),
         ((b'"T":1793604701222', b'"T":1793604701222000000'), "data.T"),
         ((b'"e":"trade",', b""), ""),
         ((b'{"stream"', b'[{"stream"'), ""),

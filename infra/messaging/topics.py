@@ -132,7 +132,7 @@ class TopicAdmin:
             raise DeliveryError(
                 f"Kafka at {self._settings.kafka.bootstrap_servers} does not answer: {exc.args[0].str()}"
             ) from exc
-        if (cluster.cluster_id or "").startswith(_EMBEDDED):
+        if str(cluster.cluster_id).startswith(_EMBEDDED):
             raise self._not_told()
         return {name: len(topic.partitions) for name, topic in cluster.topics.items() if topic.error is None}
 

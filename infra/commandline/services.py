@@ -50,7 +50,7 @@ def services(
     ] = 60.0,
     as_json: Annotated[bool, typer.Option("--json", help="print the addresses as one JSON object")] = False,
 ) -> None:
-    """Start a real Kafka, Schema Registry and Redis here, print their addresses, stop them on Ctrl-C.
+    """Start a real Kafka, Schema Registry and Redis here, print the addresses, stop them on Ctrl-C.
 
     Needs the extra `services` and no Docker. The first start downloads the servers (about 230 MB) into the
     user's cache folder (GATEWAY_CACHE_DIR overrides where that is), later ones need no network. Data are kept

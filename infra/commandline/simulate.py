@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from core.exchanges.table import profile_of
 from infra.commandline.console import AsJson, wrong_use
 from infra.simulator.delivery import SimulatorStats
 from infra.simulator.faults import FaultPlan
@@ -36,7 +37,10 @@ def simulate(
         float, typer.Option(help="Updates per second of each exchange, all feeds together.")
     ] = 100.0,
     symbols: Annotated[
-        str | None, typer.Option(help="Pairs that exist, as BTC-KRW,ETH-KRW; default: about thirty.")
+        str | None,
+        typer.Option(
+            help="Pairs that exist, with commas, as BTC-KRW or the exchange's own; default: about thirty."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same market.")] = 0,
     log: Annotated[Path | None, typer.Option(help="JSON lines: every data frame that was sent.")] = None,
@@ -71,7 +75,7 @@ def simulate(
                 with _explained():
                     simulator = ExchangeSimulator(
                         name,
-                        symbols=pairs,
+                        symbols=None if pairs is None else _canonical(name, pairs),
                         rate=rate,
                         seed=seed,
                         log=sink,
@@ -84,6 +88,14 @@ def simulate(
             asyncio.run(_run(simulators, seconds, as_json))
     except _WrongUseError as exc:
         wrong_use(str(exc))
+
+
+def _canonical(exchange: str, pairs: list[str]) -> list[str]:
+    """Pairs in either spelling; an exchange that does not exist is left to the simulator to refuse."""
+    if exchange not in VENUES:
+        return pairs
+    profile = profile_of(exchange)
+    return list(dict.fromkeys(str(profile.parse_symbol(pair)) for pair in pairs))
 
 
 def _check(names: list[str], amounts: dict[str, float], port: int, replay: Path | None) -> None:

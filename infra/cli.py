@@ -54,8 +54,15 @@ def load(name: str) -> Any:
     holder = typer.Typer(pretty_exceptions_enable=False)
     module.register(holder)
     command = get_group(holder).commands[name]
+    for one in (command, *getattr(command, "commands", {}).values()):
+        one.help = _flowing(one.help or "")
     let_interrupts_raise()
     return command
+
+
+def _flowing(text: str) -> str:
+    """A docstring's paragraphs without the ends of its lines, which would stand in the midst of sentences."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 app = typer.Typer(

@@ -16,7 +16,7 @@ from infra.commandline.outcome_wait import (
 )
 from infra.settings import Settings
 
-EXCHANGE = Annotated[str, typer.Argument(help="Such as upbit or binance.")]
+EXCHANGE = Annotated[str, typer.Argument(metavar="EXCHANGE", help="Such as upbit or binance.")]
 REQUEST_TYPE = Annotated[str, typer.Argument(metavar="TYPE", help="ticker, trade or orderbook.")]
 
 

@@ -19,7 +19,7 @@ def connect(
     exchange: EXCHANGE,
     request_type: REQUEST_TYPE,
     symbols: Annotated[
-        list[str], typer.Argument(metavar="SYMBOL…", help="BASE-QUOTE or the exchange's own spelling.")
+        list[str], typer.Argument(metavar="SYMBOL", help="BASE-QUOTE or the exchange's own spelling.")
     ],
     region: Annotated[str | None, typer.Option(help="Left out: the exchange's own.")] = None,
     url: Annotated[str | None, typer.Option(help="Another WebSocket URL, from the allow-list.")] = None,

@@ -18,7 +18,7 @@ def disconnect(
     exchange: EXCHANGE,
     request_type: REQUEST_TYPE,
     symbols: Annotated[
-        list[str] | None, typer.Argument(metavar="[SYMBOL…]", help="Left out: the whole stream ends.")
+        list[str] | None, typer.Argument(metavar="SYMBOL", help="Left out: the whole stream ends.")
     ] = None,
     reason: Annotated[str | None, typer.Option(help="Carried along with the command.")] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for the outcome.")] = 30.0,

@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def simulate(
-    exchanges: Annotated[list[str], typer.Argument(metavar="EXCHANGE...", help=f"Which: {_NAMES}.")],
+    exchanges: Annotated[list[str], typer.Argument(metavar="EXCHANGE", help=f"Which: {_NAMES}.")],
     port: Annotated[int, typer.Option(help="Of the first exchange; the others follow. 0: any free ones.")] = 0,
     rate: Annotated[
         float, typer.Option(help="Updates per second of each exchange, all feeds together.")

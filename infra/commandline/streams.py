@@ -99,7 +99,10 @@ def _row(stream: DesiredStream, spec: WebsocketConnectionSpecDomain | None) -> d
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    table = Table("scope", "symbols", "state", "instance")
+    table = Table()
+    table.add_column("scope", no_wrap=True)
+    for title in ("symbols", "state", "instance"):
+        table.add_column(title, overflow="fold")
     for row in rows:
         symbols = row["symbols"]
         shown = ", ".join(symbols[:8]) + (f" and {len(symbols) - 8} more" if len(symbols) > 8 else "")

@@ -15,8 +15,9 @@ START = "from infra.start import main; main()"
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_says_of_itself_what_the_list_says(name):
     command = load(name)
-    said = (command.help or "").strip().split("\n\n")[0]
-    assert said == COMMANDS[name]
+    paragraphs = (command.help or "").split("\n\n")
+    assert paragraphs[0] == COMMANDS[name]
+    assert not any("\n" in paragraph or "``" in paragraph for paragraph in paragraphs)
 
 
 def test_help_imports_no_command():

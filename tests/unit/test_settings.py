@@ -62,6 +62,9 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load_settings()
     assert "hunter2" not in str(effective(settings))
     assert "hunter2" not in repr(settings)
+    assert effective(settings)["REDIS_URL"] == "redis://***@localhost/0"
+    monkeypatch.setenv("REDIS_URL", "redis://cache.example:6379/1")
+    assert effective(load_settings())["REDIS_URL"] == "redis://cache.example:6379/1"
     assert settings.kafka.client_config()["sasl.password"] == "hunter2"
     monkeypatch.setenv("REDIS_URL", "")
     monkeypatch.setenv("KAFKA_SESSION_TIMEOUT_MS", "password=hunter2")

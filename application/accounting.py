@@ -17,6 +17,8 @@ class StreamAccounting:
         """Records taken by the producer."""
         self.shed = 0
         """Records given up."""
+        self.problems_held_back = 0
+        """Problems that were not told one by one."""
         self.delivered = 0
         self.delivery_failed = 0
         self.latency = LatencyHistogram()
@@ -55,6 +57,7 @@ class StreamAccounting:
         totals |= {
             "produced": self.produced,
             "shed": self.shed,
+            "problems_held_back": self.problems_held_back,
             "delivered": self.delivered,
             "delivery_failed": self.delivery_failed,
         }

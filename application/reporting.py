@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -24,7 +24,8 @@ class ErrorReporter:
     """Takes problems from anywhere in the process without waiting, and sends them one after the other.
 
     ``producers`` maps a topic (without prefix) to the producer that writes it. While Kafka is away up to
-    ``max_waiting`` events are kept; what comes after is counted in ``dropped`` and logged.
+    ``max_waiting`` events are kept, of one stream ``max_waiting_of_one``: none takes all the room. What comes
+    after is counted in ``dropped`` and logged.
     """
 
     def __init__(
@@ -34,13 +35,16 @@ class ErrorReporter:
         *,
         prefix: str = "",
         max_waiting: int = 10_000,
+        max_waiting_of_one: int = 1_000,
         uniform: Any = None,
     ) -> None:
         self._producers = producers
         self._clock = clock
         self._prefix = prefix
         self._max_waiting = max_waiting
+        self._max_waiting_of_one = max_waiting_of_one
         self._waiting: deque[Event] = deque()
+        self._waiting_of: Counter[str | None] = Counter()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -92,12 +96,14 @@ class ErrorReporter:
 
     def queue(self, event: Event) -> None:
         """Queue any event for one of the producers."""
-        if len(self._waiting) >= self._max_waiting:
+        of_one = self._waiting_of[event.key]
+        if len(self._waiting) >= self._max_waiting or of_one >= self._max_waiting_of_one:
             self.dropped += 1
             if self.dropped == 1 or self.dropped % 1000 == 0:
-                _log.error("events dropped, too many wait for Kafka", dropped=self.dropped)
+                _log.error("events dropped, too many wait for Kafka", dropped=self.dropped, key=event.key)
             return
         self._waiting.append(event)
+        self._waiting_of[event.key] = of_one + 1
         self._idle.clear()
         self._wake.set()
 
@@ -108,7 +114,10 @@ class ErrorReporter:
             self._wake.clear()
             while self._waiting:
                 await self._send(self._waiting[0])
-                self._waiting.popleft()
+                sent = self._waiting.popleft()
+                self._waiting_of[sent.key] -= 1
+                if not self._waiting_of[sent.key]:
+                    del self._waiting_of[sent.key]
             self._idle.set()
 
     async def drained(self, timeout_s: float) -> bool:

@@ -11,11 +11,12 @@ from application.ports import BookSnapshots, Clock, ConnectBudgets, Connector, R
 from application.record_pump import RecordPump, shed_error
 from application.reporting import ErrorReporter
 from application.stream_connection import StreamConnection
-from core.errors import ErrorCode, ErrorDomain, ExchangeError, GatewayError
+from core.errors import ConnectHeldOffError, ErrorCode, ErrorDomain, ExchangeError, GatewayError
 from core.exchanges.base import BookSettings, ExchangeProfile
 from core.identity import ConnectionScopeDomain, RequestType
 from core.liveness import LivenessSettings
 from core.outages import StreamOutage
+from core.problem_bound import ProblemBound
 from core.projection import blanks
 from core.streams import ConnectionStatus, StreamSettings, WebsocketConnectionSpecDomain
 from core.subscriptions import place
@@ -23,7 +24,7 @@ from core.subscriptions import place
 _log = structlog.get_logger("stream")
 
 _MAX_DLQ_SAMPLES_PER_MINUTE = 10
-_MAX_REJECTED_PER_MINUTE = 10
+_MAX_RECOVERY_LINES_PER_MINUTE = 100
 
 
 class StreamParts(msgspec.Struct, frozen=True):
@@ -83,7 +84,8 @@ class Stream:
         self._outage = StreamOutage()
         self._rest_outage = StreamOutage()
         self._samples = _PerMinute(_MAX_DLQ_SAMPLES_PER_MINUTE)
-        self._rejected = _PerMinute(_MAX_REJECTED_PER_MINUTE)
+        self._recoveries = _PerMinute(_MAX_RECOVERY_LINES_PER_MINUTE)
+        self._problems = ProblemBound()
         self._pump = RecordPump(
             scope,
             parts.sink,
@@ -92,7 +94,7 @@ class Stream:
             hold_max_s=parts.hold_max_s,
             on_outage=self._on_delivery_outage,
             on_outage_end=self._on_delivery_outage_end,
-            on_rejected=self._on_rejected,
+            on_rejected=self._tell,
         )
 
     # -- what it should run ------------------------------------------------------------------------
@@ -162,13 +164,15 @@ class Stream:
         self.finish()
 
     def finish(self) -> None:
-        """Give up what still waits for the producer, and tell what that cost."""
+        """Give up what still waits for the producer, and tell what that cost and what was held back."""
         self._pump.give_up()
+        self._tell_held_back(self._parts.clock.monotonic_s(), last=True)
 
     def on_time(self, now_s: float) -> None:
         """Called a few times a second."""
         if self._pump.holding:
             self._pump.on_time(now_s)
+        self._tell_held_back(now_s)
         self._closing = [c for c in self._closing if not c.finished]
 
     # -- what others may know ----------------------------------------------------------------------
@@ -198,25 +202,32 @@ class Stream:
 
     def on_problem(self, error: GatewayError, symbol: str | None = None) -> None:
         """Report it."""
-        scope = self.scope if symbol is None else self.scope.with_symbol(symbol)
-        self._parts.reporter.report(error, scope)
+        self._tell(error, symbol)
 
     def on_down(self, connection: StreamConnection, error: GatewayError) -> None:
-        """One report an outage of the stream, not one a connection or an attempt."""
-        if self._outage.goes_down(connection, _kind_of(error)):
-            self._parts.reporter.report(error, self.scope)
+        """One report an outage of the stream, not one a connection or an attempt; and one when the exchange is
+        left alone for long, whatever the outage began with."""
+        told = [self._outage.goes_down(connection, kind) for kind in _kinds_of(error)]
+        if told[0]:
+            self._tell(error)
         else:
             _log.debug("still away", scope=self.scope.key, reason=error.message)
 
     def on_back(self, connection: StreamConnection) -> None:
         """The last of those that were down ends the outage."""
         if self._outage.is_back(connection):
-            _log.info("outage over", scope=self.scope.key)
+            self._log_recovery("outage over")
+
+    def on_whole(self, symbol: str, attempts: int) -> None:
+        """Only the log hears of it: what broke was reported, the records say what holds."""
+        self._log_recovery("symbol whole again", symbol=symbol, attempts=attempts)
 
     def on_no_snapshot(self, connection: StreamConnection, error: GatewayError, symbol: str) -> None:
         """One report an outage of REST."""
-        if self._rest_outage.goes_down(connection, _kind_of(error)):
-            self.on_problem(error, symbol)
+        if self._rest_outage.goes_down(connection, _kinds_of(error)[-1]):
+            self._tell(error, symbol)
+        else:
+            _log.debug("no snapshot", scope=self.scope.key, symbol=symbol, reason=error.message)
 
     def on_snapshot(self, connection: StreamConnection) -> None:
         """See ``on_back``."""
@@ -246,7 +257,7 @@ class Stream:
         self._closing.append(connection)
         self._rest_outage.ended(connection)
         if self._outage.ended(connection):
-            _log.info("outage over", scope=self.scope.key)
+            self._log_recovery("outage over")
 
     def _url(self) -> str:
         if self._settings is not None and self._settings.url is not None:
@@ -276,18 +287,35 @@ class Stream:
             exact_numbers=parts.exact_numbers,
         )
 
-    def _on_rejected(self, error: GatewayError) -> None:
-        """A record that cannot be delivered, ever: a bounded number is reported, all are counted as shed."""
-        if self._rejected.allow(self._parts.clock.epoch_us()):
-            self._parts.reporter.report(error, self.scope)
-
     def _on_delivery_outage(self, error: GatewayError) -> None:
         if error.code is not ErrorCode.CIRCUIT_OPEN:
-            self._parts.reporter.report(error, self.scope)
+            self._tell(error)
 
     def _on_delivery_outage_end(self, shed: int) -> None:
         if shed:
-            self._parts.reporter.report(shed_error(self.scope, shed), self.scope)
+            self._tell(shed_error(self.scope, shed))
+
+    def _tell(self, error: GatewayError, symbol: str | None = None) -> None:
+        """Report a problem, or hold it back for the summary of its minute."""
+        now_s = self._parts.clock.monotonic_s()
+        self._tell_held_back(now_s)
+        held = self._problems.hold(error, symbol, now_s)
+        if not held:
+            scope = self.scope if symbol is None else self.scope.with_symbol(symbol)
+            self._parts.reporter.report(error, scope)
+            return
+        self.accounting.problems_held_back += 1
+        if held == 1:
+            _log.warning("problems held back until the minute is over", scope=self.scope.key, code=error.code)
+
+    def _tell_held_back(self, now_s: float, *, last: bool = False) -> None:
+        for held in self._problems.take(now_s, last=last):
+            self._parts.reporter.report(held.summary(self.scope.key), self.scope, context=held.context())
+
+    def _log_recovery(self, event: str, **what: object) -> None:
+        """An exchange that breaks and mends a thousand times a minute does not fill the log with it."""
+        log = _log.info if self._recoveries.allow(self._parts.clock.epoch_us()) else _log.debug
+        log(event, scope=self.scope.key, **what)
 
 
 class _PerMinute:
@@ -306,9 +334,11 @@ class _PerMinute:
         return self._count <= self._limit
 
 
-def _kind_of(error: GatewayError) -> str:
-    """Refused, lost and silent connections are one kind of problem, in whichever order they come."""
-    return error.domain if error.domain is ErrorDomain.CONNECTION else error.code
+def _kinds_of(error: GatewayError) -> list[str]:
+    """What the error tells, what matters most first. Refused, lost and silent connections are one kind of
+    problem, in whichever order they come."""
+    kind = error.domain if error.domain is ErrorDomain.CONNECTION else error.code
+    return ["held off", kind] if isinstance(error, ConnectHeldOffError) else [kind]
 
 
 def _connection_of(settings: StreamSettings | None) -> tuple[str | None, object]:

@@ -1,7 +1,7 @@
 """One connection of a stream: connect, pump the session, reconnect; its symbols may change at any time."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 import structlog
@@ -18,7 +18,14 @@ from application.ports import (
 from application.record_pump import RecordPump
 from core.channel_liveness import ChannelPulse
 from core.connect_refusals import wait_after_refusal
-from core.errors import ConnectFailedError, ErrorCode, ExchangeError, GatewayError, StreamStaleError
+from core.errors import (
+    ConnectFailedError,
+    ConnectHeldOffError,
+    ErrorCode,
+    ExchangeError,
+    GatewayError,
+    StreamStaleError,
+)
 from core.exchanges.base import (
     BookSettings,
     Complaint,
@@ -33,13 +40,14 @@ from core.exchanges.base import (
 )
 from core.identity import ConnectionScopeDomain, RequestType, Symbol
 from core.liveness import LivenessSettings
-from core.records import Record
 from core.session import Stale, StreamSession
 from core.streams import StreamSettings
 
 _log = structlog.get_logger("connection")
 
 _TICK_S = 0.25
+_LONG_WAIT_S = 60.0
+"""Who may not connect for longer says so, whatever was told before: nobody else tells why nothing comes."""
 _MESSAGE_TOO_BIG = 1009
 """RFC 6455, 7.4.1."""
 
@@ -65,6 +73,10 @@ class ConnectionEvents(Protocol):
 
     def on_back(self, connection: "StreamConnection") -> None:
         """The first record after that."""
+        ...
+
+    def on_whole(self, symbol: str, attempts: int) -> None:
+        """What was broken of a symbol is whole again."""
         ...
 
     def on_no_snapshot(self, connection: "StreamConnection", error: GatewayError, symbol: str) -> None:
@@ -220,11 +232,8 @@ class StreamConnection:
     def on_frame(self, frame: str | bytes, received_us: int) -> None:
         """The hot path: everything from the frame to ``produce`` happens in this call."""
         session = self._session
-        if session is None or self._ending or not self._may_publish(received_us):
+        if session is None or not self._may_number(received_us):
             return
-        minutes = self._accounting.minutes
-        if received_us >= minutes.minute_end_us:
-            minutes.roll(received_us)
         records = session.receive(frame, received_us)
         if records:
             self._pump.take(records)
@@ -233,25 +242,37 @@ class StreamConnection:
         if session.pending:
             self._act()
 
+    def _may_number(self, received_us: int) -> bool:
+        """Whether the session may make records of ``received_us``; asked before each way to make some.
+
+        A record is counted in the minute that runs when the session numbers it, so that minute begins here.
+        """
+        if self._ending or not self._may_publish(received_us):
+            return False
+        minutes = self._accounting.minutes
+        if received_us >= minutes.minute_end_us:
+            minutes.roll(received_us)
+        return True
+
     # -- the life of the slot ----------------------------------------------------------------------
 
     async def _run(self) -> None:
         waits = self._backoff()
         while not self._ending:
             limits = self._profile.limits
-            await self._pause(
-                await self._budgets.reserve(
-                    self._profile.exchange, limits.max_connects, limits.connect_window_s
-                )
+            wait_s = await self._budgets.reserve(
+                self._profile.exchange, limits.max_connects, limits.connect_window_s
             )
+            if wait_s > _LONG_WAIT_S and not self._in_outage:
+                self._begin_outage(self._long_wait(wait_s))
+            await self._pause(wait_s)
             if self._ending:
                 break
             started_s = self._clock.monotonic_s()
             try:
                 await self._one_connection()
             except ExchangeError as exc:
-                await self._respect(exc)
-                self._begin_outage(exc)
+                self._begin_outage(await self._respect(exc))
             except Exception as exc:  # noqa: BLE001 - nobody waits for this task: it would end unheard
                 _log.exception("stream failed", scope=self._scope.key)
                 self._begin_outage(
@@ -327,8 +348,8 @@ class StreamConnection:
                 now_s = self._clock.monotonic_s()
                 if not self._pump.reading_paused:
                     now_us = self._clock.epoch_us()
-                    session.on_time(now_s, now_us)
-                    self._take(session.take_records(), now_us)
+                    session.on_time(now_s, now_us if self._may_number(now_us) else None)
+                    self._pump.take(session.take_records())
                     self._act()
                 if self._giving_up is not None:
                     raise self._giving_up
@@ -379,7 +400,7 @@ class StreamConnection:
                 case SymbolBroken(symbol, code, message):
                     self._events.on_problem(ExchangeError(message, code=code), symbol)
                 case SymbolWhole(symbol, attempts):
-                    _log.info("symbol whole again", scope=self._scope.key, symbol=symbol, attempts=attempts)
+                    self._events.on_whole(symbol, attempts)
                 case SnapshotWanted(symbol, path):
                     fetch = asyncio.create_task(self._fetch(session, symbol, path))
                     self._fetching.add(fetch)
@@ -401,43 +422,56 @@ class StreamConnection:
         else:
             self._begin_outage(error)
 
-    def _take(self, records: Sequence[Record], received_us: int) -> None:
-        """Publish what did not come of a frame."""
-        if not records or self._ending or not self._may_publish(received_us):
-            return
-        minutes = self._accounting.minutes
-        if received_us >= minutes.minute_end_us:
-            minutes.roll(received_us)
-        self._pump.take(records)
-
     async def _fetch(self, session: StreamSession, symbol: str, path: str) -> None:
         """Get one book by REST and give it to the session that wanted it, if that is still there."""
         try:
             body = await self._snapshots.fetch(self._profile.exchange, path)
         except GatewayError as exc:
             session.snapshot_failed(symbol)
-            _log.warning("no snapshot", scope=self._scope.key, symbol=symbol, reason=exc.message)
             self._events.on_no_snapshot(self, exc, symbol)
             return
         self._events.on_snapshot(self)
-        if session is self._session:
-            received_us = self._clock.epoch_us()
-            self._take(session.snapshot(symbol, body, received_us), received_us)
-            self._act()
+        if session is not self._session:
+            return
+        received_us = self._clock.epoch_us()
+        if self._may_number(received_us):
+            self._pump.take(session.snapshot(symbol, body, received_us))
+        else:
+            session.snapshot_failed(symbol)
+        self._act()
 
-    async def _respect(self, error: ExchangeError) -> None:
-        """An exchange that refuses connections is left alone for a while, by all instances of this address."""
+    async def _respect(self, error: ExchangeError) -> ExchangeError:
+        """An exchange that refuses connections is left alone for a while, by all instances of this address.
+
+        Returns the error to tell: the same, or with for how long and why.
+        """
         if not isinstance(error, ConnectFailedError):
-            return
-        wait_s = wait_after_refusal(error.status, error.retry_after_s, self._refusals)
+            return error
+        asked_s = error.retry_after_s
+        wait_s = wait_after_refusal(error.status, asked_s, self._refusals)
         if wait_s is None:
-            return
+            return error
         self._refusals += 1
         limits, exchange = self._profile.limits, self._profile.exchange
         _log.warning(
             "connections refused", scope=self._scope.key, status=error.status, again_in_s=round(wait_s)
         )
         await self._budgets.hold_off(exchange, limits.max_connects, limits.connect_window_s, wait_s)
+        why = "as it is after such a refusal" if asked_s is None else f"it asked for {asked_s:.0f} s"
+        kind = ConnectHeldOffError if wait_s > _LONG_WAIT_S else ConnectFailedError
+        return kind(
+            f"{error.message}; {exchange} is left alone for {wait_s:.0f} s ({why})",
+            status=error.status,
+            retry_after_s=asked_s,
+        )
+
+    def _long_wait(self, wait_s: float) -> ConnectHeldOffError:
+        limits, exchange = self._profile.limits, self._profile.exchange
+        return ConnectHeldOffError(
+            f"{self._scope.key} connects in {wait_s:.0f} s and not before: {exchange} refused connections "
+            f"from this address, or the {limits.max_connects} that it allows in "
+            f"{limits.connect_window_s:g} s are used up"
+        )
 
     def _begin_outage(self, error: ExchangeError) -> None:
         if not self._ending:

@@ -1,5 +1,6 @@
 """How many connections may be opened to an exchange in a while, and when the next one may be."""
 
+from bisect import insort
 from collections import deque
 
 
@@ -11,10 +12,13 @@ class ConnectBudget:
         self._window_s = window_s
         self._at_s: deque[float] = deque()
 
-    def reserve(self, now_s: float) -> float:
-        """Take one connect; returns the seconds to wait before it may be made (0: now)."""
-        wait_s = self.wait_s(now_s)
-        self._at_s.append(now_s + wait_s)
+    def reserve(self, now_s: float, least_s: float = 0.0) -> float:
+        """Take one connect; returns the seconds to wait before it may be made (0: now).
+
+        ``least_s``: it is made no earlier than in so many seconds, for a reason of the caller's.
+        """
+        wait_s = max(self.wait_s(now_s), least_s)
+        insort(self._at_s, now_s + wait_s)
         return wait_s
 
     def wait_s(self, now_s: float) -> float:

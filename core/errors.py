@@ -4,6 +4,7 @@
     ├── CommandError            a message on a control topic cannot be taken
     ├── ExchangeError           an exchange refused, went silent, or could not be reached
     │   ├── ConnectFailedError
+    │   │   └── ConnectHeldOffError
     │   ├── SubscribeRejectedError
     │   └── StreamStaleError
     ├── PayloadError            a value cannot be encoded or decoded
@@ -128,6 +129,10 @@ class ConnectFailedError(ExchangeError):
         super().__init__(message, **rest)
         self.status = status
         self.retry_after_s = retry_after_s
+
+
+class ConnectHeldOffError(ConnectFailedError):
+    """No connection is tried for minutes: the exchange wants it so, or its limit of connects is used up."""
 
 
 class SubscribeRejectedError(ExchangeError):

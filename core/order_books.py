@@ -10,7 +10,7 @@ from heapq import heapify, heappop, heappush
 from typing import Final
 
 from core.errors import PayloadError
-from core.exchanges.values import MAX_PRICE, MAX_QUANTITY
+from core.exchanges.values import MAX_LEVEL_CHARS, MAX_PRICE, MAX_QUANTITY
 from core.records import Level
 
 _CHANGES_A_SORT: Final = 4
@@ -32,7 +32,7 @@ class TextLevel(Level, frozen=True, gc=False):
     def parse(cls, price_text: str, quantity_text: str) -> "TextLevel":
         """A level from its text, a quantity's sign put aside; the ranges are those of frames.
 
-        Raises ``PayloadError`` for what is no number, and for what is out of range.
+        Raises ``PayloadError`` for what is no number, out of range, or too long to be kept.
         """
         try:
             price, quantity = float(price_text), abs(float(quantity_text))
@@ -41,6 +41,8 @@ class TextLevel(Level, frozen=True, gc=False):
         # Also false for what is no number at all ("nan").
         if not (0 < price <= MAX_PRICE and quantity <= MAX_QUANTITY):
             raise PayloadError(f"{price_text[:32]!r}, {quantity_text[:32]!r} is out of range for a level")
+        if len(price_text) + len(quantity_text) > MAX_LEVEL_CHARS:
+            raise PayloadError(f"{price_text[:32]!r}, {quantity_text[:32]!r} is too long for a level")
         return cls(price, quantity, price_text, quantity_text)
 
 

@@ -104,6 +104,10 @@ class BitfinexDialect(Dialect):
         # Which trades of the last snapshot became records, in their order.
         self._taken: Sequence[int] = ()
         self._last_ping = 0
+        # How many subscriptions of a pair were asked for and not answered yet.
+        self._asked: dict[str, int] = {}
+        # Subscribed anew after a maintenance, and not answered yet.
+        self._renewing: set[str] = set()
 
     def subscribe(self, added: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
         """A message a pair; before the first, what all frames shall carry."""
@@ -125,12 +129,14 @@ class BitfinexDialect(Dialect):
                 self.books.depth = length
                 request |= {"prec": "P0", "freq": "F0", "len": str(length)}
             messages.append(msgspec.json.encode(request).decode())
+            self._asked[track.exchange_symbol] = self._asked.get(track.exchange_symbol, 0) + 1
         return messages
 
     def unsubscribe(self, removed: Sequence[SymbolTrack], active: Sequence[SymbolTrack]) -> list[Outgoing]:
         """A message a channel. One that has no number yet is ended as soon as it has; one that is renewed is
         read until the exchange has ended it."""
         symbols = {track.exchange_symbol for track in removed}
+        self._renewing -= symbols
         renewed = {track.exchange_symbol for track in removed if track.active}
         return [_unsubscribe(n) for n in self._channels.end(self.request_type, symbols, keep=renewed)]
 
@@ -409,7 +415,9 @@ class BitfinexDialect(Dialect):
     def _take_event(self, event: Event) -> None:
         match event.event:
             case "subscribed":
-                self._open_channel(event)
+                if not self._open_channel(event):
+                    self.ignore("channel that nobody asked for")
+                    return
             case "unsubscribed":
                 self._channels.close(event.channel_id)
             case "conf":
@@ -417,6 +425,7 @@ class BitfinexDialect(Dialect):
             case "info":
                 self._take_info(event)
             case "error":
+                self._renewing.discard(event.exchange_symbol)
                 notice = judged(event, self.tracks.get(event.exchange_symbol))
                 if notice is not None:
                     self.notices.append(notice)
@@ -427,20 +436,29 @@ class BitfinexDialect(Dialect):
                 return
         self.control()
 
-    def _open_channel(self, event: Event) -> None:
+    def _open_channel(self, event: Event) -> bool:
+        """False for one that nobody asked for; in a recording all are read."""
         number = event.channel_id
         if number is None:
             raise PayloadError("a subscription without the number of its channel")
         channel = Channel.of(event)
+        self._renewing.discard(channel.exchange_symbol)
+        asked = self._asked.get(channel.exchange_symbol, 0)
+        if asked:
+            self._asked[channel.exchange_symbol] = asked - 1
         track = self.tracks.get(channel.exchange_symbol) if channel.request_type is self.request_type else None
+        if track is None and not self.accept_all:
+            return False
         if track is not None and not track.active:
-            self.outbox.append(_unsubscribe(number))
-            return
+            if asked:
+                self.requests.append(_unsubscribe(number))
+            return bool(asked)
         for former in self._channels.open(number, channel, several=self.accept_all):
             if former.track is not None:
                 self.books.forget(former.track)
         if track is not None:
             self.notices.append(Confirmed((track.symbol,)))
+        return True
 
     def _take_info(self, event: Event) -> None:
         if event.version is not None and self.accept_all:
@@ -451,9 +469,19 @@ class BitfinexDialect(Dialect):
         if event.number in (SERVER_RESTARTS, MAINTENANCE_BEGINS):
             self.notices.append(Interrupted(event.text, reconnect=event.number == SERVER_RESTARTS))
         elif event.number == MAINTENANCE_ENDED:
-            active = [track for track in self.tracks.values() if track.active]
-            self.requests.extend(self.unsubscribe(active, ()))
-            self.requests.extend(self.subscribe(active, active))
+            self._renew()
+
+    def _renew(self) -> None:
+        """Subscribe all anew. What waits for its answer is not asked for again, however often the end of the
+        maintenance is told: where the answer is lost, the silence of the channel is noticed."""
+        active = [
+            track
+            for track in self.tracks.values()
+            if track.active and track.exchange_symbol not in self._renewing
+        ]
+        self.requests.extend(self.unsubscribe(active, ()))
+        self.requests.extend(self.subscribe(active, active))
+        self._renewing.update(track.exchange_symbol for track in active)
 
 
 def _unsubscribe(number: int) -> str:

@@ -5,7 +5,7 @@ from typing import cast
 
 from core.errors import PayloadError
 from core.exchanges.bitfinex_frames import Entry, EntryText
-from core.exchanges.values import MAX_PRICE, MAX_QUANTITY
+from core.exchanges.values import MAX_LEVEL_CHARS, MAX_PRICE, MAX_QUANTITY
 from core.order_books import Book, BookSide
 from core.records import Level
 
@@ -21,17 +21,20 @@ class BookLevel(Level, frozen=True, gc=False):
 
 
 def level_of(entry: Entry, frame: bytes) -> Level:
-    """The level of a frame ``[number,[price,count,amount],…]``, which was read as this entry."""
+    """The level of a frame ``[number,[price,count,amount],…]``, which was read as this entry; raises
+    ``PayloadError`` for one whose text is too long to be kept."""
     # What was read so has no other comma before the amount's end.
     parts = frame.split(b",", 4)
     pair = parts[1].strip(b' ["') + b":" + parts[3].strip(b' ]"')
+    if len(pair) > MAX_LEVEL_CHARS:
+        raise _too_long(pair)
     # Without orders the amount only tells the side.
     return BookLevel(entry.price, abs(entry.amount) if entry.count else 0.0, pair)
 
 
 def sides_of(entries: list[EntryText]) -> tuple[list[Level], list[Level]]:
-    """Bids and asks, in the order of the entries; raises ``PayloadError`` for an entry that is none or out of
-    range."""
+    """Bids and asks, in the order of the entries; raises ``PayloadError`` for an entry that is none, out of
+    range or too long to be kept."""
     bids: list[Level] = []
     asks: list[Level] = []
     for entry in entries:
@@ -43,10 +46,17 @@ def sides_of(entries: list[EntryText]) -> tuple[list[Level], list[Level]]:
         # Also false for what is no number at all ("nan").
         if not (0 < price <= MAX_PRICE and -MAX_QUANTITY <= amount <= MAX_QUANTITY):
             raise PayloadError(f"{price_text[:32]!r}, {amount_text[:32]!r} is out of range for a level")
+        pair = price_text + b":" + amount_text
+        if len(pair) > MAX_LEVEL_CHARS:
+            raise _too_long(pair)
         quantity = abs(amount) if entry.count else 0.0
-        level = BookLevel(price, quantity, price_text + b":" + amount_text)
+        level = BookLevel(price, quantity, pair)
         (asks if amount < 0 else bids).append(level)
     return bids, asks
+
+
+def _too_long(pair: bytes) -> PayloadError:
+    return PayloadError(f"{pair[:64]!r}, of {len(pair)} bytes, is too long for a level")
 
 
 def checksum_of(book: Book) -> int:

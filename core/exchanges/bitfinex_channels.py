@@ -93,31 +93,34 @@ class Channel:
 
 
 class Channels:
-    """The open ones of a connection; ``by_number`` has them all."""
+    """The open ones of a connection; ``by_number`` has them all, and is only changed here."""
 
     def __init__(self) -> None:
         self.by_number: dict[int, Channel] = {}
+        self._of_symbol: dict[str, set[int]] = {}
         self._seen: dict[str, SeenTrades] = {}
 
     def open(self, number: int, channel: Channel, *, several: bool) -> list[Channel]:
         """Add a channel. One of the same kind and pair is renewed by it, or, where there may be ``several``
         (in a recording), the best of their books is read. Returns the books that are read no more."""
         given_up: list[Channel] = []
-        self.by_number.pop(number, None)
-        for other, known in list(self.by_number.items()):
-            request_type = channel.request_type
-            if known.request_type is not request_type or known.exchange_symbol != channel.exchange_symbol:
+        self.close(number)
+        symbol, request_type = channel.exchange_symbol, channel.request_type
+        for other in sorted(self._of_symbol.get(symbol, ())):
+            known = self.by_number[other]
+            if known.request_type is not request_type:
                 continue
             if known.terms == channel.terms or not several:
-                del self.by_number[other]
+                self.close(other)
             elif request_type is _ORDERBOOK and channel.terms < known.terms:
                 known.give_up(_OTHER_BOOK)
                 given_up.append(known)
             elif request_type is _ORDERBOOK:
                 channel.give_up(_OTHER_BOOK)
         # A renewed channel repeats the last trades.
-        channel.seen = self._seen.setdefault(channel.exchange_symbol, channel.seen)
+        channel.seen = self._seen.setdefault(symbol, channel.seen)
         self.by_number[number] = channel
+        self._of_symbol.setdefault(symbol, set()).add(number)
         return given_up
 
     def end(self, request_type: RequestType, symbols: Collection[str], *, keep: Collection[str]) -> list[int]:
@@ -126,24 +129,30 @@ class Channels:
         Channels of the symbols in ``keep`` are read on until ``close``, for what is still under way.
         """
         numbers = []
-        for number, channel in list(self.by_number.items()):
-            if channel.request_type is not request_type or channel.exchange_symbol not in symbols:
+        for number in sorted(number for symbol in symbols for number in self._of_symbol.get(symbol, ())):
+            channel = self.by_number[number]
+            if channel.request_type is not request_type:
                 continue
             if not channel.ending:
                 numbers.append(number)
             channel.ending = True
             if channel.exchange_symbol not in keep:
-                del self.by_number[number]
+                self.close(number)
         return numbers
 
     def close(self, number: int | None) -> None:
-        """The exchange ended it."""
-        if number is not None:
-            self.by_number.pop(number, None)
+        """It is open no more, as when the exchange ended it."""
+        channel = None if number is None else self.by_number.pop(number, None)
+        if number is not None and channel is not None:
+            numbers = self._of_symbol[channel.exchange_symbol]
+            numbers.discard(number)
+            if not numbers:
+                del self._of_symbol[channel.exchange_symbol]
 
     def clear(self) -> None:
         """None is open: a new connection begins."""
         self.by_number.clear()
+        self._of_symbol.clear()
 
 
 def _length(event: Event) -> int:

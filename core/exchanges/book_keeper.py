@@ -7,6 +7,8 @@ delta names the one before, it is that name; None where the exchange gives no id
 """
 
 from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+from math import ceil, inf
 
 from core.errors import ErrorCode
 from core.exchanges.kept_book import BookSettings, KeptBook, PendingDelta, Resync
@@ -15,9 +17,6 @@ from core.exchanges.symbol_track import SymbolTrack
 from core.order_books import Book
 from core.records import BookKind, Level, OrderBook
 
-_MAX_PENDING = 600
-"""Deltas put by for one snapshot: a minute at ten a second. Older ones are lost, and a snapshot older than
-what is left is asked for again."""
 _MAX_ASKED = 4
 """Snapshots under way at once, so that what is put by stays small however many books broke."""
 _FIRST_WAIT_S = 2.0
@@ -25,7 +24,10 @@ _MAX_WAIT_S = 60.0
 _FETCH_TIMEOUT_S = 120.0
 _SETTLED_US = 60_000_000
 """A book that breaks again this soon is repaired with growing waits, not from the start."""
-_MAX_PUBLISHED_AT_ONCE = 8
+_PUBLISHED_AT_ONCE = 8
+"""Whole books a call that are never too many; with more books the number grows so that each has its turn."""
+_LONGEST_CALL_GAP_S = 1.0
+"""A session that was not served for longer does not make up for it in one burst."""
 _SNAPSHOT, _DELTA = BookKind.SNAPSHOT, BookKind.DELTA
 """By their own names: Python 3.11 takes ten times as long to find a member of an enum in its class."""
 
@@ -58,7 +60,10 @@ class BookKeeper:
         self._beside = resync is not Resync.RESUBSCRIBE
         self._checksum = checksum
         self._wanting: dict[str, SymbolTrack] = {}
-        self._kept: dict[str, SymbolTrack] = {}
+        self._turns: list[tuple[float, int, SymbolTrack, KeptBook]] = []
+        """A heap by when a book's turn comes to be published whole; what was forgotten is left out then."""
+        self._opened = 0
+        self._republished_s: float | None = None
 
     # -- what the dialect hands in -----------------------------------------------------------------
 
@@ -115,6 +120,10 @@ class BookKeeper:
 
         ``last_id`` is where the book stands afterwards, ``follows`` where it must stand before. ``checksum``
         is compared with the book's after the change.
+
+        A delta that leads to where the book stands already is the one before, sent twice. Quantities are
+        absolute, so that it changes nothing, here or with a reader: it is ``valid``, since a reader who must
+        leave an invalid record out would take the chain for broken, and nothing would come to mend it.
         """
         kept = track.book or self._open(track)
         if kept.doubted:
@@ -126,7 +135,7 @@ class BookKeeper:
                 valid = True
             elif kept.joining and last_id is not None and last_id <= at:
                 pass  # older than the snapshot, which has it already
-            elif kept.joining and follows < at:
+            elif (kept.joining and follows < at) or last_id == at:
                 valid = True
             else:
                 self._gap(track, kept, follows, at, received_us)
@@ -194,7 +203,6 @@ class BookKeeper:
         symbol is quiet. Returns ``record``."""
         kept = track.book or self._open(track)
         kept.record = record
-        kept.published_s = None
         return record
 
     def gap(self, tracks: Sequence[SymbolTrack], message: str, received_us: int) -> None:
@@ -227,7 +235,6 @@ class BookKeeper:
         """The symbol is unsubscribed; a later subscription starts anew."""
         track.book = None
         self._wanting.pop(track.exchange_symbol, None)
-        self._kept.pop(track.exchange_symbol, None)
 
     @property
     def wanting(self) -> bool:
@@ -266,36 +273,52 @@ class BookKeeper:
             self._again(track.book)
 
     def republish(self, now_s: float, now_us: int) -> list[OrderBook]:
-        """The whole books whose turn it is, a few at a time, so that many of them spread out by themselves."""
-        every_s = self.settings.snapshot_every_s
+        """The whole books whose turn it is, those that wait longest first, and no more of them than have to
+        go out in the time since the last call: so many of them spread out by themselves, and none is left.
+
+        A book's turn comes so long after it was published, became whole, or (where every frame is the whole
+        book) last came.
+        """
+        every_s, turns = self.settings.snapshot_every_s, self._turns
         if not every_s:
             return []
+        gap_s = 0.0 if self._republished_s is None else now_s - self._republished_s
+        self._republished_s = now_s
+        most = max(_PUBLISHED_AT_ONCE, ceil(len(turns) * min(gap_s, _LONGEST_CALL_GAP_S) / every_s))
         records: list[OrderBook] = []
-        for track in self._kept.values():
-            kept = track.book
-            if kept is None or not (kept.whole or kept.record is not None):
+        while turns and turns[0][0] <= now_s and len(records) < most:
+            _, number, track, kept = heappop(turns)
+            if track.book is not kept:
                 continue
-            if kept.published_s is None:
-                kept.published_s = now_s
-            elif now_s - kept.published_s >= every_s:
-                kept.published_s = now_s
-                records.append(self._whole_book(track, kept, now_us))
-                if len(records) == _MAX_PUBLISHED_AT_ONCE:
-                    break
+            wait_s = every_s
+            last = kept.record
+            if last is not None or kept.whole:
+                since_us = kept.whole_since_us if last is None else last.received_ts_us
+                quiet_s = (now_us - since_us) / 1e6
+                # Negative once the clock was set back: its turn has come all the same.
+                if 0 <= quiet_s < every_s:
+                    wait_s -= quiet_s
+                else:
+                    records.append(self._whole_book(track, kept, now_us))
+            heappush(turns, (now_s + wait_s, number, track, kept))
         return records
 
     # -- inside ------------------------------------------------------------------------------------
 
     def _open(self, track: SymbolTrack) -> KeptBook:
         depth = self.depth or self.settings.depth
-        track.book = kept = KeptBook(Book(depth, exact=self.exact), _MAX_PENDING)
-        self._kept[track.exchange_symbol] = track
+        track.book = kept = KeptBook(Book(depth, exact=self.exact))
+        if self.settings.snapshot_every_s:
+            self._opened += 1
+            heappush(self._turns, (-inf, self._opened, track, kept))
         return kept
 
     def _await(self, track: SymbolTrack, kept: KeptBook, delta: PendingDelta, received_us: int) -> None:
         """A delta without a book under it: its chain is watched, and put by when a snapshot is under way."""
         self._wanting.setdefault(track.exchange_symbol, track)
         follows = delta.follows
+        if delta.last_id is not None and delta.last_id == kept.last_id and follows != kept.last_id:
+            return  # the one before, sent twice
         if follows is not None and kept.last_id is not None and follows != kept.last_id:
             if not kept.broken:
                 self._gap(track, kept, follows, kept.last_id, received_us)
@@ -390,7 +413,6 @@ class BookKeeper:
         kept.whole = True
         kept.doubted = 0
         kept.due_s = None
-        kept.published_s = None
         kept.whole_since_us = received_us
         self._wanting.pop(track.exchange_symbol, None)
         if kept.broken:

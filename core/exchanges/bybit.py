@@ -25,7 +25,7 @@ github.com/bybit-exchange/docs): "Connect" (ws/connect), "Orderbook", "Full Orde
 import re
 from collections.abc import Sequence
 from decimal import Decimal
-from functools import lru_cache, partial
+from functools import partial
 from typing import ClassVar, Final, Literal, NamedTuple, final
 
 import msgspec
@@ -45,6 +45,7 @@ from core.exchanges.base import (
 )
 from core.exchanges.blank_fields import read_with_blanks
 from core.exchanges.deepest_book import DeepestBook
+from core.exchanges.topics import Topics
 from core.exchanges.undashed_symbols import UndashedSymbols
 from core.exchanges.values import (
     EpochMs,
@@ -197,7 +198,6 @@ class _Topic(NamedTuple):
     levels: int = 0
 
 
-@lru_cache(maxsize=4096)
 def _read_topic(text: str) -> _Topic | None:
     """What a topic carries; None for those without records."""
     name, _, rest = text.partition(".")
@@ -208,6 +208,9 @@ def _read_topic(text: str) -> _Topic | None:
     if name == "orderbook" and symbol and depth.isascii() and depth.isdigit() and len(depth) < 6:
         return _Topic(_BOOK, symbol, depth, max(int(depth), 1))
     return None
+
+
+_READ_TOPICS = Topics(_read_topic)
 
 
 # -- protocol ------------------------------------------------------------------------------------------
@@ -256,7 +259,7 @@ class BybitDialect(Dialect):
         """Read one frame; see ``Dialect.receive``."""
         try:
             data = _DECODERS[self._kind].decode(frame)
-            topic = _read_topic(data.topic)
+            topic = _READ_TOPICS[data.topic]
         except msgspec.ValidationError:
             topic = None
         if topic is None or topic.kind is not self._kind:
@@ -265,7 +268,7 @@ class BybitDialect(Dialect):
             if envelope.topic is None:
                 self._answer(envelope)
                 return ()
-            topic = _read_topic(envelope.topic)
+            topic = _READ_TOPICS[envelope.topic]
             if topic is None:
                 self.ignore("topic without records")
                 return ()

@@ -24,7 +24,6 @@ and the notices on "market.$symbol.mbp" at www.huobi.com/support. The fields of 
 import re
 from collections.abc import Sequence
 from decimal import Decimal
-from functools import lru_cache
 from typing import Annotated, ClassVar, Final, Literal, NamedTuple, final
 
 import msgspec
@@ -46,6 +45,7 @@ from core.exchanges.base import (
 )
 from core.exchanges.deepest_book import DeepestBook
 from core.exchanges.inflate import inflate
+from core.exchanges.topics import Topics
 from core.exchanges.undashed_symbols import UndashedSymbols
 from core.exchanges.values import EpochMs, Id, Price, PriceOrZero, Quantity, TradedQuantity
 from core.identity import Exchange, Region, RequestType, Symbol
@@ -223,7 +223,6 @@ class _Topic(NamedTuple):
     whole: bool = False
 
 
-@lru_cache(maxsize=4096)
 def _read_topic(text: str) -> _Topic | None:
     """What a topic carries; None for those without records."""
     market, _, rest = text.partition(".")
@@ -238,6 +237,9 @@ def _read_topic(text: str) -> _Topic | None:
         return None
     levels = int(book[2]) if book[2] else _STEP0_LEVELS
     return _Topic(_BOOK, symbol, name, max(levels, 1), bool(book[1] or book[3]))
+
+
+_READ_TOPICS = Topics(_read_topic)
 
 
 class _Asked(NamedTuple):
@@ -292,7 +294,7 @@ class HuobiDialect(Dialect):
             frame = inflate(frame, _MAX_FRAME_BYTES)
         try:
             data = _DECODERS[self._kind].decode(frame)
-            topic = _read_topic(data.ch)
+            topic = _READ_TOPICS[data.ch]
         except msgspec.ValidationError:
             topic = None
         if topic is None or topic.kind is not self._kind:
@@ -300,7 +302,7 @@ class HuobiDialect(Dialect):
             envelope = _ENVELOPE.decode(frame)
             if envelope.ch is None:
                 return self._answer(envelope, frame, received_us)
-            topic = _read_topic(envelope.ch)
+            topic = _READ_TOPICS[envelope.ch]
             if topic is None:
                 self.ignore("topic without records")
                 return ()
@@ -339,7 +341,7 @@ class HuobiDialect(Dialect):
             return self._reply(envelope.rep, frame, received_us)
         elif envelope.subbed is not None:
             self.control()
-            topic = _read_topic(envelope.subbed)
+            topic = _READ_TOPICS[envelope.subbed]
             track = self.tracks.get(topic.symbol) if topic is not None else None
             if track is not None and topic is not None and topic.kind is self.request_type:
                 self.notices.append(Confirmed((track.symbol,)))
@@ -375,7 +377,7 @@ class HuobiDialect(Dialect):
 
     def _reply(self, text: str, frame: str | bytes, received_us: int) -> Sequence[Record]:
         """The book that was asked for, under the changes that came meanwhile."""
-        topic = _read_topic(text)
+        topic = _READ_TOPICS[text]
         if topic is None or topic.kind is not _BOOK or topic.whole:
             self.ignore("answer that nobody waits for")
             return ()

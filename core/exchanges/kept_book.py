@@ -1,8 +1,10 @@
 """The state of one kept order book: its levels, where its chain stands, and what is done about a break."""
 
 from collections import deque
+from collections.abc import Iterator
 from enum import Enum, auto
 from math import inf
+from typing import Final
 
 import msgspec
 
@@ -40,6 +42,43 @@ class PendingDelta(msgspec.Struct, frozen=True):
     follows: int | None
 
 
+class PendingDeltas:
+    """Those that wait for one snapshot, the oldest first: bounded in number and, as frames may be large, in
+    their levels together.
+
+    The oldest are lost first; a snapshot older than what is left is asked for again.
+    """
+
+    __slots__ = ("_deltas", "_levels")
+
+    MOST: Final = 600
+    """A minute at ten a second."""
+    MOST_LEVELS: Final = 250_000
+
+    def __init__(self) -> None:
+        self._deltas: deque[PendingDelta] = deque()
+        self._levels = 0
+
+    def __iter__(self) -> Iterator[PendingDelta]:
+        return iter(self._deltas)
+
+    def append(self, delta: PendingDelta) -> None:
+        """Put one more by."""
+        self._deltas.append(delta)
+        self._levels += _size(delta)
+        while len(self._deltas) > self.MOST or self._levels > self.MOST_LEVELS:
+            self._levels -= _size(self._deltas.popleft())
+
+    def clear(self) -> None:
+        """Nobody needs them any more."""
+        self._deltas.clear()
+        self._levels = 0
+
+
+def _size(delta: PendingDelta) -> int:
+    return len(delta.bids) + len(delta.asks)
+
+
 class KeptBook:
     """One symbol's book.
 
@@ -53,10 +92,10 @@ class KeptBook:
 
     __slots__ = (
         "asked", "attempts", "book", "broken", "doubted", "due_s", "joining", "last_id", "pending",
-        "published_s", "record", "whole", "whole_since_us",
+        "record", "whole", "whole_since_us",
     )  # fmt: skip
 
-    def __init__(self, book: Book, max_pending: int) -> None:
+    def __init__(self, book: Book) -> None:
         self.book = book
         self.whole = False
         self.joining = False
@@ -64,9 +103,8 @@ class KeptBook:
         self.doubted = 0
         self.asked = False
         self.last_id: int | None = None
-        self.pending: deque[PendingDelta] = deque(maxlen=max_pending)
+        self.pending = PendingDeltas()
         self.attempts = 0
         self.due_s: float | None = None
         self.whole_since_us = -inf
-        self.published_s: float | None = None
         self.record: OrderBook | None = None

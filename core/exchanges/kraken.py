@@ -47,7 +47,16 @@ from core.exchanges.base import (
     SymbolTrack,
 )
 from core.exchanges.iso_time import IsoTime, epoch_ms
-from core.exchanges.values import MAX_PRICE, MAX_QUANTITY, Id, Price, PriceOrZero, Quantity, TradedQuantity
+from core.exchanges.values import (
+    MAX_LEVEL_CHARS,
+    MAX_PRICE,
+    MAX_QUANTITY,
+    Id,
+    Price,
+    PriceOrZero,
+    Quantity,
+    TradedQuantity,
+)
 from core.identity import Exchange, Region, RequestType, Symbol
 from core.order_books import BookSide
 from core.records import Level, Record, Side, StreamType, Ticker, Trade
@@ -185,6 +194,7 @@ class KrakenDialect(Dialect):
     def __init__(self, profile: ExchangeProfile, request_type: RequestType, session_id: int) -> None:
         super().__init__(profile, request_type, session_id)
         self._last_request_id = 0
+        # Of a recording's acknowledgements.
         self._depths: dict[str, int] = {}
         # Symbols of each request, and those of requests that were too many and go out again with the heartbeat.
         self._asked: dict[int, tuple[str, ...]] = {}
@@ -284,7 +294,7 @@ class KrakenDialect(Dialect):
         result = envelope.result
         if envelope.method != "subscribe" or result is None or result.symbol is None:
             return
-        if result.channel == "book" and result.depth in _DEPTHS:
+        if self.accept_all and result.channel == "book" and result.depth in _DEPTHS:
             self._depths[result.symbol] = result.depth
         track = self.tracks.get(result.symbol)
         if track is not None and result.channel == _CHANNELS[self.request_type]:
@@ -493,7 +503,10 @@ def _level(price_text: bytes, quantity_text: bytes) -> Level:
     price_digits, quantity_digits = price_text.replace(b".", b""), quantity_text.replace(b".", b"")
     if not (price_digits.isdigit() and quantity_digits.isdigit()):
         price_digits, quantity_digits = _written_out(price_text), _written_out(quantity_text)
-    return _BookLevel(price, quantity, price_digits.lstrip(b"0") + quantity_digits.lstrip(b"0"))
+    digits = price_digits.lstrip(b"0") + quantity_digits.lstrip(b"0")
+    if len(digits) > MAX_LEVEL_CHARS:
+        raise PayloadError(f"{price_text[:32]!r}, {quantity_text[:32]!r} is too long for a level")
+    return _BookLevel(price, quantity, digits)
 
 
 def _price(level: Level) -> float:
@@ -502,7 +515,13 @@ def _price(level: Level) -> float:
 
 def _written_out(text: bytes) -> bytes:
     """The digits of a number that may have an exponent."""
-    return format(Decimal(text.decode()), "f").replace(".", "").encode()
+    number = Decimal(text.decode())
+    # A zero may have an exponent of any size, of which each unit would be a digit.
+    if number.is_zero():
+        return b""
+    if number.adjusted() < -MAX_LEVEL_CHARS:
+        raise PayloadError(f"{text[:32]!r} is too small for a level")
+    return format(number, "f").replace(".", "").encode()
 
 
 class Kraken(ExchangeProfile):

@@ -11,6 +11,9 @@ from msgspec import Meta
 
 MAX_PRICE: Final = 1e15
 MAX_QUANTITY: Final = 1e21
+MAX_LEVEL_CHARS: Final = 128
+"""The most that the texts of a level's price and quantity may have together, where a book keeps them for a
+checksum: within the ranges a double holds all that a number says in half of it."""
 
 Price = Annotated[float, Meta(gt=0, le=MAX_PRICE)]
 """A price in units of the quote currency."""

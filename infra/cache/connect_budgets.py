@@ -14,20 +14,31 @@ RATE: Final = "rate:"
 
 # A sorted set of the times at which connects were made or may be made, in epoch microseconds by Redis's own
 # clock: instances need not agree on theirs. A reservation goes behind the one that is max_connects earlier.
-# KEYS[1] the set; ARGV: max_connects, window in us, a unique member. Answer: microseconds to wait.
+# Each member ends with "+" and how far ahead it lay when it was added. No time lies further ahead than that
+# later, unless the clock went back (a fail-over, a step): then it is moved to where it can lie at most.
+# KEYS[1] the set; ARGV: max_connects, window in us, a unique member, the least wait in us. Answer: us to wait.
 _RESERVE: Final = """
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 local most, window = tonumber(ARGV[1]), tonumber(ARGV[2])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - window))
-local at = now
+local ahead = redis.call('ZRANGEBYSCORE', KEYS[1], string.format('(%.0f', now), '+inf', 'WITHSCORES')
+for number = 1, #ahead, 2 do
+  local latest = now + (tonumber(string.match(ahead[number], '%+(%d+)$')) or 0)
+  if tonumber(ahead[number + 1]) > latest then
+    redis.call('ZADD', KEYS[1], string.format('%.0f', latest), ahead[number])
+  end
+end
+local at = now + tonumber(ARGV[4])
 local earlier = redis.call('ZREVRANGE', KEYS[1], most - 1, most - 1, 'WITHSCORES')
 if earlier[2] then
-  at = math.max(now, tonumber(earlier[2]) + window)
+  at = math.max(at, tonumber(earlier[2]) + window)
 end
-redis.call('ZADD', KEYS[1], string.format('%.0f', at), ARGV[3])
-redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.ceil((at - now + window) / 1000)))
-return string.format('%.0f', at - now)
+local wait = string.format('%.0f', at - now)
+redis.call('ZADD', KEYS[1], string.format('%.0f', at), ARGV[3] .. '+' .. wait)
+local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.ceil((tonumber(last[2]) - now + window) / 1000)))
+return wait
 """
 
 # Fills the window so that the next reservation falls at the end of the time. ARGV: max_connects, window in us,
@@ -36,8 +47,10 @@ _HOLD_OFF: Final = """
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 local most, window, hold = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4])
+local at, ahead = now + hold - window, math.max(hold - window, 0)
 for number = 1, most do
-  redis.call('ZADD', KEYS[1], string.format('%.0f', now + hold - window), ARGV[3] .. ':' .. number)
+  local member = string.format('%s:%d+%.0f', ARGV[3], number, ahead)
+  redis.call('ZADD', KEYS[1], string.format('%.0f', at), member)
 end
 local left = math.max(redis.call('PTTL', KEYS[1]), math.ceil((hold + window) / 1000))
 redis.call('PEXPIRE', KEYS[1], string.format('%.0f', left))
@@ -48,8 +61,8 @@ return 1
 class SharedConnectBudgets:
     """Implements ``application.ports.ConnectBudgets`` on Redis, with this process's own count beside it.
 
-    The own count is kept all the time, so that nothing is forgotten when Redis goes away: then it alone
-    decides. ``egress`` names the address that the exchanges see.
+    The own count is kept all the time, and by the waits that Redis imposed, so that nothing is forgotten when
+    Redis goes away: then it alone decides. ``egress`` names the address that the exchanges see.
     """
 
     def __init__(
@@ -63,17 +76,21 @@ class SharedConnectBudgets:
         self._manager = manager or RedisConnectionManager.get_instance()
         self._egress = egress
         self._instance = instance
+        self._monotonic_s = monotonic_s
         self._local = LocalConnectBudgets(monotonic_s=monotonic_s)
         self._count = 0
 
     async def reserve(self, exchange: str, max_connects: int, window_s: float) -> float:
         """Take one connect; the seconds to wait before it is made."""
-        own_s = await self._local.reserve(exchange, max_connects, window_s)
+        budget = self._local.budget(exchange, max_connects, window_s)
+        least_us = round(budget.wait_s(self._monotonic_s()) * 1e6)
+        shared_s = 0.0
         try:
-            wait_us = await self._run(_RESERVE, exchange, max_connects, round(window_s * 1e6), self._member())
+            arguments = (max_connects, round(window_s * 1e6), self._member(), least_us)
+            shared_s = float(await self._run(_RESERVE, exchange, *arguments)) / 1e6
         except CacheError:
-            return own_s
-        return max(own_s, float(wait_us) / 1e6)
+            pass  # the own count decides
+        return budget.reserve(self._monotonic_s(), shared_s)
 
     async def hold_off(self, exchange: str, max_connects: int, window_s: float, seconds: float) -> None:
         """Let nobody behind this address connect for ``seconds``."""

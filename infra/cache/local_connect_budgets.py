@@ -15,11 +15,12 @@ class LocalConnectBudgets:
 
     async def reserve(self, exchange: str, max_connects: int, window_s: float) -> float:
         """Take one connect; the seconds to wait before it is made."""
-        return self._budget(exchange, max_connects, window_s).reserve(self._monotonic_s())
+        return self.budget(exchange, max_connects, window_s).reserve(self._monotonic_s())
 
     async def hold_off(self, exchange: str, max_connects: int, window_s: float, seconds: float) -> None:
         """No connect for ``seconds``."""
-        self._budget(exchange, max_connects, window_s).hold_off(self._monotonic_s(), seconds)
+        self.budget(exchange, max_connects, window_s).hold_off(self._monotonic_s(), seconds)
 
-    def _budget(self, exchange: str, max_connects: int, window_s: float) -> ConnectBudget:
+    def budget(self, exchange: str, max_connects: int, window_s: float) -> ConnectBudget:
+        """The window of one exchange."""
         return self._budgets.setdefault(exchange, ConnectBudget(max_connects, window_s))

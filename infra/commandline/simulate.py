@@ -11,11 +11,11 @@ import msgspec
 import typer
 
 from core.exchanges.table import profile_of
-from infra.commandline.console import AsJson, wrong_use
+from infra.commandline.console import AsJson, complain, wrong_use
 from infra.simulator.delivery import SimulatorStats
 from infra.simulator.faults import FaultPlan
 from infra.simulator.log import FrameLogFile
-from infra.simulator.server import ExchangeSimulator
+from infra.simulator.server import ExchangeSimulator, SimulatorDiedError
 from infra.simulator.venues import VENUES
 
 _NAMES = ", ".join(sorted(VENUES))
@@ -54,7 +54,10 @@ def simulate(
     seconds: Annotated[float, typer.Option(help="End after so many seconds; 0: at Ctrl-C.")] = 0.0,
     as_json: AsJson = False,
 ) -> None:
-    """Run simulated exchanges on this machine until Ctrl-C; prints their URLs and how to use them."""
+    """Run simulated exchanges on this machine until Ctrl-C; prints their URLs and how to use them.
+
+    Exit status 1 if one of them ended of an error, as when its log cannot be written.
+    """
     amounts = {
         "--port": port, "--rate": rate, "--speed": speed, "--drop-every": drop_every,
         "--stall-after": stall_after, "--rubbish-every": rubbish_every, "--seconds": seconds,
@@ -88,6 +91,9 @@ def simulate(
             asyncio.run(_run(simulators, seconds, as_json))
     except _WrongUseError as exc:
         wrong_use(str(exc))
+    except SimulatorDiedError as exc:
+        complain(exc.message)
+        raise typer.Exit(1) from exc
 
 
 def _canonical(exchange: str, pairs: list[str]) -> list[str]:
@@ -128,7 +134,8 @@ def _open_log(path: Path) -> Iterator[FrameLogFile]:
     try:
         yield log
     finally:
-        log.close()
+        with contextlib.suppress(OSError):  # a simulator that could not write it has said so already
+            log.close()
 
 
 async def _run(simulators: list[ExchangeSimulator], seconds: float, as_json: bool) -> None:
@@ -143,9 +150,10 @@ async def _run(simulators: list[ExchangeSimulator], seconds: float, as_json: boo
             except OSError as exc:
                 raise _WrongUseError(f"cannot listen for {simulator.exchange}: {exc.strerror}") from exc
         _announce({s.exchange: s.url for s in simulators}, as_json)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds or None):
-                await ended.wait()
+        waits = [asyncio.create_task(event.wait()) for event in (ended, *(s.died for s in simulators))]
+        await asyncio.wait(waits, timeout=seconds or None, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
     _sum_up({s.exchange: s.stats for s in simulators}, as_json)
 
 

@@ -1,6 +1,7 @@
 """What can be made to go wrong by itself, and the kinds of rubbish an exchange can be made to send."""
 
 import base64
+import gzip
 import re
 from typing import Any, Final, Literal, get_args
 
@@ -9,6 +10,7 @@ import msgspec
 RubbishKind = Literal["broken_json", "truncated", "wrong_types", "unknown_type", "huge", "invalid_utf8"]
 RUBBISH_KINDS: Final[tuple[RubbishKind, ...]] = get_args(RubbishKind)
 
+_GZIP = b"\x1f\x8b"
 _NUMBER_TEXT = re.compile(r"-?\d+(\.\d+)?")
 
 
@@ -35,15 +37,24 @@ def rubbish(kind: RubbishKind, good: bytes, unknown_type: bytes, huge_bytes: int
     well-formed frame of ``huge_bytes``. ``invalid_utf8``: bytes in a string that are no UTF-8; in a text
     frame the client's WebSocket library must fail the connection over it (RFC 6455, 8.1), in a binary frame
     the parser meets it. Raises ``ValueError`` for another kind.
+
+    A frame of gzip is inflated, spoilt and deflated again, and a huge one has its size once it is inflated; a
+    truncated one is cut as it is on the wire, so that it cannot be inflated.
     """
-    if kind == "broken_json":
-        return good.replace(b",", b",,", 1)
-    if kind == "truncated":
-        return good[: len(good) // 2]
-    if kind == "wrong_types":
-        return msgspec.json.encode(_spoilt(msgspec.json.decode(good)))
     if kind == "unknown_type":
         return unknown_type
+    if kind == "truncated":
+        return good[: len(good) // 2]
+    if good.startswith(_GZIP):
+        return gzip.compress(_spoilt_text(kind, gzip.decompress(good), huge_bytes), 1)
+    return _spoilt_text(kind, good, huge_bytes)
+
+
+def _spoilt_text(kind: RubbishKind, good: bytes, huge_bytes: int) -> bytes:
+    if kind == "broken_json":
+        return good.replace(b",", b",,", 1)
+    if kind == "wrong_types":
+        return msgspec.json.encode(_spoilt(msgspec.json.decode(good)))
     if kind == "huge":
         padding = base64.b64encode(b"\0" * (huge_bytes * 3 // 4))
         return b'{"type":"padding","data":"' + padding + b'"}'

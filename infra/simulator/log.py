@@ -71,8 +71,10 @@ class FrameLogFile:
 
     def close(self) -> None:
         """Flush and close; idempotent."""
-        if not self._file.closed:
-            self.flush()
+        try:
+            if not self._file.closed:
+                self.flush()
+        finally:
             self._file.close()
 
 

@@ -1,7 +1,7 @@
 """The stream of market data: updates in turn over everything subscribed, at one rate, or a recording."""
 
 import asyncio
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
 from infra.simulator.connection import FrameBatch, Link
 from infra.simulator.delivery import Delivery, SimulatorStats
@@ -16,7 +16,10 @@ _MOST_PER_TURN = 500
 
 
 class Production:
-    """Makes updates while ``running`` is set; ``follow`` tells it who wants what."""
+    """Makes updates while ``running`` is set; ``follow`` tells it who wants what.
+
+    ``watch`` is given each task that is begun here, so that none can end of an error unseen.
+    """
 
     def __init__(
         self,
@@ -26,6 +29,7 @@ class Production:
         rate: float,
         recording: Sequence[RecordedFrame] | None,
         replay_speed: float | None,
+        watch: Callable[[asyncio.Task[None]], None],
     ) -> None:
         self.running = asyncio.Event()
         self.pace = Pace(rate)
@@ -34,6 +38,7 @@ class Production:
         self._stats = stats
         self._recording = recording
         self._replay_speed = replay_speed
+        self._watch = watch
         self._subscribers: dict[Feed, list[tuple[Link, Hashable]]] = {}
         self._rotation: list[Feed] = []
         self._turn = 0
@@ -46,6 +51,7 @@ class Production:
                 subscribers.setdefault(feed, []).append((link, form))
             if self._recording is not None and link.replay is None and link.conversation.subscribed:
                 link.replay = asyncio.create_task(self._replay(link, self._recording))
+                self._watch(link.replay)
         if not self._subscribers:
             self.pace.restart()
         self._subscribers, self._rotation = subscribers, sorted(subscribers)

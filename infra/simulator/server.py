@@ -13,6 +13,7 @@ from pathlib import Path
 
 from websockets.asyncio.server import Server, serve
 
+from core.errors import GatewayError
 from infra.simulator.connection import ExchangeConnection
 from infra.simulator.delivery import Delivery, SimulatorStats
 from infra.simulator.faults import RUBBISH_KINDS, FaultPlan, RubbishKind
@@ -29,6 +30,10 @@ _WRITE_LIMIT_BYTES = 256 * 1024
 _CLOSE_TIMEOUT_S = 1.0
 
 
+class SimulatorDiedError(GatewayError):
+    """A part of a simulated exchange ended of an error, so that it sends nothing more."""
+
+
 class ExchangeSimulator:
     """One simulated exchange.
 
@@ -41,6 +46,10 @@ class ExchangeSimulator:
     permessage-deflate (off by default: it costs more than all the rest). ``max_backlog_bytes``: how much may
     wait for a client that does not read before it is cut off. ``huge_bytes``: size of a ``huge`` frame of
     rubbish. ``clock``: epoch seconds.
+
+    When a part of it ends of an error, ``died`` is set, it closes all connections and takes no more, and
+    ``stop`` raises ``SimulatorDiedError``: an exchange that is silent of a defect is not to be taken for one
+    that has nothing to say.
 
     Raises ``ValueError`` for an unknown exchange, a symbol that is not canonical, a negative rate, or a
     recording that cannot be read as one or has no market data of the exchange; ``OSError`` when a file cannot
@@ -81,7 +90,7 @@ class ExchangeSimulator:
         self._recording = _recording_of(exchange, Path(replay)) if replay else None
         self._delivery = Delivery(self.venue, self.stats, self._faults, huge_bytes, clock)
         self._production = Production(
-            self.venue, self._delivery, self.stats, _checked(rate), self._recording, replay_speed
+            self.venue, self._delivery, self.stats, _checked(rate), self._recording, replay_speed, self._watch
         )
         self._reception = Reception(
             self.venue, self._limits, self._production, self._delivery, self.stats, max_backlog_bytes
@@ -90,6 +99,8 @@ class ExchangeSimulator:
         self._tasks: list[asyncio.Task[None]] = []
         self._timers: list[asyncio.TimerHandle] = []
         self._paused = False
+        self._death: BaseException | None = None
+        self.died = asyncio.Event()
 
     async def start(self) -> None:
         """Listen; ``url`` is known afterwards. A simulator is started once."""
@@ -117,9 +128,14 @@ class ExchangeSimulator:
         self._tasks = [asyncio.create_task(self._keep_house())]
         if self._recording is None:
             self._tasks.append(asyncio.create_task(self._production.run()))
+        for task in self._tasks:
+            self._watch(task)
 
     async def stop(self) -> None:
-        """Make no more updates, close every connection with 1001, write out the log; idempotent."""
+        """Make no more updates, close every connection with 1001, write out the log; idempotent.
+
+        Raises ``SimulatorDiedError`` when it had died before, or the log cannot be written out.
+        """
         server, self._server = self._server, None
         if server is None:
             return
@@ -135,11 +151,13 @@ class ExchangeSimulator:
                 link.answer(farewell.text)
         server.close()
         await server.wait_closed()
-        log = self._delivery.log
-        if isinstance(log, FrameLogFile):
-            log.flush()
-            if log is not self._log_target:
-                log.close()
+        try:
+            self._write_out_log()
+        except OSError as exc:
+            self._death = self._death or exc
+        if self._death is not None:
+            reason = f"{type(self._death).__name__}: {self._death}"
+            raise SimulatorDiedError(f"the simulated {self.exchange} died of {reason}") from self._death
 
     async def __aenter__(self) -> "ExchangeSimulator":
         await self.start()
@@ -231,6 +249,26 @@ class ExchangeSimulator:
             for i in range(n):
                 self._delivery.send_rubbish(link, kinds[i % len(kinds)])
         return n * len(links)
+
+    def _write_out_log(self) -> None:
+        log = self._delivery.log
+        if isinstance(log, FrameLogFile):
+            log.flush()
+            if log is not self._log_target:
+                log.close()
+
+    def _watch(self, task: asyncio.Task[None]) -> None:
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A task is over: of an error, unless it was cancelled or was a replay that came to its end."""
+        error = None if task.cancelled() else task.exception()
+        if error is None or self._death is not None:
+            return
+        self._death = error
+        self.died.set()
+        if self._server is not None:
+            self._server.close()
 
     def _tell_of_maintenance(self, begins: bool) -> None:
         for link in self._reception.links:

@@ -16,6 +16,7 @@ _COUNTERS = {
     "delivered": "records acknowledged by Kafka",
     "delivery_failed": "records Kafka did not take",
     "shed": "records given up",
+    "problems_held_back": "problems told in a summary instead of one by one",
 }
 
 

@@ -8,14 +8,17 @@ Handshake, fragmentation, compression, size limits, pings and the closing handsh
 import time
 from functools import partial
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Response
 
 from application.ports import ConnectionEnd, FrameHandler
 from core.connect_refusals import read_retry_after
 from core.errors import ConnectFailedError
+from core.events import clean_text
 
 _TEXT, _BINARY, _CONT = Opcode.TEXT, Opcode.BINARY, Opcode.CONT
 
@@ -46,6 +49,16 @@ class _PushConnection(ClientConnection):
                 handler.on_frame(whole, time.time_ns() // 1000)
         else:
             super().process_event(event)
+
+
+class _ConnectHereOnly(connect):
+    """Follows no redirect: who answers for an exchange must not choose where the gateway connects.
+
+    The address may be none that a command could name, and the attempts would be outside the connect budget.
+    """
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
 
 
 class WebsocketsConnection:
@@ -114,9 +127,9 @@ class WebsocketsConnector:
         self._close_timeout_s = close_timeout_s
 
     async def connect(self, url: str, handler: FrameHandler, *, max_frame_bytes: int) -> WebsocketsConnection:
-        """Open ``url``; raises ``ConnectFailedError`` with the library's reason."""
+        """Open ``url`` and no other address; raises ``ConnectFailedError`` with the library's reason."""
         try:
-            connection = await connect(
+            connection = await _ConnectHereOnly(
                 url,
                 create_connection=partial(_PushConnection, handler),  # type: ignore[arg-type]  # any factory does
                 open_timeout=self._open_timeout_s,
@@ -131,7 +144,7 @@ class WebsocketsConnector:
             response = exc.response
             retry_after_s = read_retry_after(response.headers.get("Retry-After"), time.time())
             raise ConnectFailedError(
-                f"cannot connect to {url}: refused with HTTP {response.status_code}",
+                f"cannot connect to {url}: {_refusal(url, response)}",
                 status=response.status_code,
                 retry_after_s=retry_after_s,
             ) from exc
@@ -139,3 +152,21 @@ class WebsocketsConnector:
             raise ConnectFailedError(f"cannot connect to {url}: {str(exc) or type(exc).__name__}") from exc
         assert isinstance(connection, _PushConnection)
         return WebsocketsConnection(connection)
+
+
+def _refusal(url: str, response: Response) -> str:
+    """What the HTTP answer to a handshake says; of a redirect's target the host alone: it holds no secret."""
+    status, location = response.status_code, response.headers.get_all("Location")
+    if not 300 <= status < 400 or not location:
+        return f"refused with HTTP {status}"
+    try:
+        target = urlsplit(urljoin(url, location[0]))
+        host = target.hostname or "no host"
+        if target.port is not None:
+            host = f"{host}:{target.port}"
+    except ValueError:
+        host = "an address that cannot be read"
+    return (
+        f"HTTP {status} redirects to {clean_text(host)}, and no redirect is followed; if the exchange has "
+        "moved, set its new address in GATEWAY_EXCHANGE_URLS or in the command's url"
+    )

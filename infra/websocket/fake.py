@@ -90,7 +90,7 @@ class FakeConnection:
 class FakeConnector:
     """Opens fake connections; ``connections`` are all of them, the latest last.
 
-    While ``refusing`` is set, connecting fails with that text. ``now_us`` dates the frames.
+    While ``refusing`` is set, connecting fails with that text, or that error. ``now_us`` dates the frames.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class FakeConnector:
     ) -> None:
         self.connections: list[FakeConnection] = []
         self.attempts = 0
-        self.refusing: str | None = None
+        self.refusing: str | ConnectFailedError | None = None
         self._now_us = now_us
         self._on_send = on_send
 
@@ -108,6 +108,8 @@ class FakeConnector:
         """See the port."""
         self.attempts += 1
         await asyncio.sleep(0)
+        if isinstance(self.refusing, ConnectFailedError):
+            raise self.refusing
         if self.refusing is not None:
             raise ConnectFailedError(f"cannot connect to {url}: {self.refusing}")
         connection = FakeConnection(url, handler, max_frame_bytes, self._now_us, self._on_send)

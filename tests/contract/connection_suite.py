@@ -26,6 +26,10 @@ class Venue(Protocol):
         """End the connection in order."""
         ...
 
+    def refuse(self, status: int, retry_after_s: int) -> None:
+        """From here on answer every handshake so."""
+        ...
+
 
 class Client:
     """A frame handler that keeps what came."""
@@ -98,3 +102,9 @@ class ConnectionSuite:
             await venue.connector.connect(venue.nowhere, Client(), max_frame_bytes=1000)
         assert caught.value.retriable
         assert len(caught.value.message) > len(f"cannot connect to {venue.nowhere}: ")
+
+    async def test_a_refusal_is_an_error_with_its_status_and_the_exchanges_wish(self, venue: Venue) -> None:
+        venue.refuse(429, 30)
+        with pytest.raises(ConnectFailedError, match=f"cannot connect to {venue.url}: .*429") as caught:
+            await venue.connector.connect(venue.url, Client(), max_frame_bytes=1000)
+        assert (caught.value.status, caught.value.retry_after_s) == (429, 30.0)

@@ -57,3 +57,34 @@ async def test_a_lost_frame_is_noticed_and_that_symbol_alone_repaired(exchange_n
                 range(1, len(client.of(symbol)) + 1)
             )
         assert client.session.parse_failed == 0
+
+
+@pytest.mark.parametrize("exchange_name", [name for name in EXCHANGES if name not in CHECKSUM_ALONE])
+async def test_a_frame_that_comes_twice_breaks_no_book_and_changes_none(exchange_name: str) -> None:
+    symbols = SYMBOLS[exchange_name]
+    async with (
+        SimulatedExchange(exchange_name, rate=150) as exchange,
+        connect(
+            profile_of(exchange_name).url_for(RequestType.ORDERBOOK, exchange.sim.url), max_queue=None
+        ) as socket,
+    ):
+        client = Client(exchange_name, RequestType.ORDERBOOK, socket)
+        client.session.subscribe([Symbol.parse(symbol) for symbol in symbols], time.monotonic())
+        await client.drive_until(lambda: all(client.valid(symbol) for symbol in symbols))
+        client.notices.clear()
+        before, twice = len(client.records), []
+
+        def hear_twice(frame: str | bytes) -> str | bytes:
+            trial = exchange.sim.venue.identify(frame if isinstance(frame, bytes) else frame.encode())
+            if trial is not None:
+                client.records += client.session.receive(frame, time.time_ns() // 1000)
+                twice.append(frame)
+            return frame
+
+        client.meddle = hear_twice
+        await client.drive_until(lambda: len(twice) >= 60)
+        exchange.sim.pause()
+        await client.drive_until(lambda: all(rebuilt(client.of(s)) == offered(exchange, s) for s in symbols))
+    assert client.notices == []
+    assert all(record.valid for record in client.records[before:])
+    assert len(client.records) - before >= 2 * len(twice)

@@ -56,6 +56,50 @@ class _Shared(ConnectBudgetSuite):
         key = manager.key("rate:upbit:e")
         assert 0 < await manager.execute(lambda client: client.pttl(key)) <= 30_001
 
+    async def test_redis_with_its_clock_behind_costs_a_window_and_not_the_difference(
+        self, manager: RedisConnectionManager, budgets: SharedConnectBudgets
+    ) -> None:
+        for _ in range(2):
+            await budgets.reserve("upbit", 2, 5.0)
+        await budgets.hold_off("binance", 2, 5.0, 100.0)
+        await _put_clock_back(manager, "upbit", 3600)
+        await _put_clock_back(manager, "binance", 3600)
+        other = SharedConnectBudgets(manager, egress="e", instance="b")
+        waits = [await other.reserve("upbit", 2, 5.0) for _ in range(4)]
+        assert waits == pytest.approx([5.0, 5.0, 10.0, 10.0], abs=1.0)
+        assert await other.reserve("binance", 2, 5.0) == pytest.approx(100.0, abs=1.0)
+        assert await manager.execute(lambda client: client.pttl(manager.key("rate:upbit:e"))) <= 16_000
+
+    async def test_a_queue_keeps_its_order_when_the_clock_goes_back(
+        self, manager: RedisConnectionManager, budgets: SharedConnectBudgets
+    ) -> None:
+        for _ in range(6):
+            await budgets.reserve("upbit", 2, 20.0)
+        await _put_clock_back(manager, "upbit", 7)
+        other = SharedConnectBudgets(manager, egress="e", instance="b")
+        waits = [await other.reserve("upbit", 2, 20.0) for _ in range(3)]
+        assert waits == pytest.approx([60.0, 60.0, 80.0], abs=1.0)
+
+    async def test_what_an_instance_had_to_wait_for_redis_does_not_know_counts_for_the_others(
+        self, manager: RedisConnectionManager, budgets: SharedConnectBudgets
+    ) -> None:
+        for _ in range(2):
+            await budgets.reserve("upbit", 2, 30.0)
+        await manager.execute(lambda client: client.delete(manager.key("rate:upbit:e")))
+        other = SharedConnectBudgets(manager, egress="e", instance="b")
+        assert await budgets.reserve("upbit", 2, 30.0) == pytest.approx(30.0, abs=1.0)
+        waits = [await other.reserve("upbit", 2, 30.0) for _ in range(3)]
+        assert waits == pytest.approx([0.0, 30.0, 60.0], abs=1.0)
+
+
+async def _put_clock_back(manager: RedisConnectionManager, exchange: str, seconds: int) -> None:
+    """Redis goes on with a clock so far behind the one that wrote its entries."""
+    key = manager.key(f"rate:{exchange}:e")
+    entries = await manager.execute(lambda client: client.zrange(key, 0, -1, withscores=True))
+    later = {member: score + seconds * 1e6 for member, score in entries}
+    await manager.execute(lambda client: client.zadd(key, later))
+    await manager.execute(lambda client: client.pexpire(key, seconds * 1000 + 200_000))
+
 
 class TestStandIn(_Shared):
     @pytest.fixture
@@ -89,3 +133,23 @@ async def test_what_was_used_before_redis_went_away_still_counts(stand_in: str) 
     await manager.initialize(redis_settings("redis://127.0.0.1:1/0", ""))
     assert await budgets.reserve("upbit", 1, 30.0) == pytest.approx(30.0, abs=1.0)
     await manager.close()
+
+
+async def test_the_waits_that_redis_imposed_are_not_forgotten_with_it(stand_in: str) -> None:
+    now_s = 1000.0
+    one, two = RedisConnectionManager(), RedisConnectionManager()
+    for manager in (one, two):
+        await manager.initialize(redis_settings(stand_in, f"{now_s}."))
+    first = SharedConnectBudgets(one, egress="e", instance="a", monotonic_s=lambda: now_s)
+    second = SharedConnectBudgets(two, egress="e", instance="b")
+    for _ in range(10):
+        await second.reserve("upbit", 5, 30.0)
+    waits = [await first.reserve("upbit", 5, 30.0) for _ in range(5)]
+    assert waits == pytest.approx([60.0] * 5, abs=1.0)
+    await one.close()
+    await two.close()
+    await one.initialize(redis_settings("redis://127.0.0.1:1/0", ""))
+    now_s += 60.0
+    waits = [await first.reserve("upbit", 5, 30.0) for _ in range(6)]
+    assert waits == pytest.approx([30.0] * 5 + [60.0], abs=1.0)
+    await one.close()

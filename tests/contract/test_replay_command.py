@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,14 @@ def test_a_frame_that_cannot_be_read_is_an_error_and_the_rest_goes_on(recording:
         (b"{}\n", "binance", "line 1"),
         (line("x").encode() + b'{"t":1,"conn":"a"}\n', "binance", "line 2: neither frame nor b64"),
         (b'{"t":1,"b64":"!!!"}\n', "binance", "line 1"),
+        (line("{}").encode() + line("{}", t=1e300).encode(), "binance", "line 2: Expected `float` <="),
+        (line("{}", t=-5).encode(), "binance", "line 1: Expected `float` >= 0"),
+        (b'{"t":NaN,"frame":"{}"}\n', "binance", "line 1"),
+        (b'{"t":1e999,"frame":"{}"}\n', "binance", "line 1"),
+        (b'{"t":' + b"9" * 400 + b',"frame":"{}"}\n', "binance", "line 1"),
+        (b'{"t":1,"b64":"QUJD","enc":"rot13"}\n', "binance", "line 1: Invalid enum value 'rot13'"),
+        (b"[" * 100_000 + b"\n", "binance", "line 1"),
+        (b'{"t":1,"frame":"{}","more":' + b"[" * 100_000 + b"\n", "binance", "line 1"),
         (gzip.compress(line("{}").encode() * 50, mtime=0)[:-9], "binance", "line"),
         (line("{}").encode(), "nowhere", "not one this gateway speaks to"),
     ],
@@ -107,10 +116,26 @@ def test_wrong_use_is_one_line(tmp_path: Path, content: bytes | None, exchange: 
     path = tmp_path / "file"
     if content is not None:
         path.write_bytes(content)
-    result = run(path, "--exchange", exchange)
+    result = run(path, "--exchange", exchange, "--records", tmp_path / "records.jsonl")
     assert result.exit_code == 2
     assert words in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_line_without_end_in_a_packed_file_does_not_fill_the_memory(tmp_path: Path) -> None:
+    path = tmp_path / "long.jsonl.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(line("{}").encode())
+        for _ in range(400):
+            file.write(b" " * 1_000_000)
+    tracemalloc.start()
+    result = run(path, "--exchange", "binance")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert result.exit_code == 2
+    assert f"{path}, line 2: it is longer than 67108864 bytes" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert peak < 250_000_000
 
 
 @pytest.mark.skipif(not CAPTURES.is_dir(), reason="the recorded frames are not at hand")

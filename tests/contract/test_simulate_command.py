@@ -164,6 +164,22 @@ def test_wrong_use_is_one_clear_line(arguments: list[str], says: str) -> None:
     assert result.stdout == ""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+async def test_one_that_dies_ends_the_command_with_the_reason() -> None:
+    async with (
+        simulate("upbit", "--rate", "500", "--log", "/dev/full") as (process, started),
+        connect(started["urls"]["upbit"]) as client,
+    ):
+        await client.send(upbit_request({"type": "ticker", "codes": ["KRW-BTC"]}))
+        async with asyncio.timeout(30):
+            out, err = await process.communicate()
+    assert process.returncode == 1
+    assert out == b""
+    assert err.count(b"\n") == 1
+    assert b"the simulated upbit died of OSError" in err
+    assert b"No space left on device" in err
+
+
 def test_a_port_that_is_taken_is_wrong_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from core.exchanges.base import Refused
 from core.exchanges.table import PROFILES, profile_of
 from core.identity import RequestType, Symbol
 from core.records import Record
 from core.session import StreamSession
+from infra.simulator.faults import RUBBISH_KINDS, FaultPlan
 from infra.simulator.venues import VENUES
 from tests.simulated_exchange import SYMBOLS, SimulatedExchange
 from tests.waiting import until
@@ -83,6 +85,51 @@ async def test_every_frame_becomes_the_record_that_the_log_announces(
         (e.symbol, e.exchange_symbol, e.exchange_ts_ms) for e in told
     ]
     assert {e.request_type for e in exchange.log} == {request_type}
+
+
+@pytest.mark.parametrize("exchange_name", EXCHANGES)
+@pytest.mark.parametrize("request_type", list(RequestType))
+async def test_rubbish_of_no_kind_becomes_a_record(exchange_name: str, request_type: RequestType) -> None:
+    session = session_of(exchange_name, request_type)
+    async with (
+        SimulatedExchange(exchange_name, rate=500, huge_bytes=100_000) as exchange,
+        connect(url_of(exchange, request_type), max_queue=None) as connection,
+    ):
+        client, log, stats = Client(session, connection), exchange.log, exchange.sim.stats
+        await client.serve(lambda: client.confirmed and len(log) >= 100)
+        exchange.sim.pause()
+        await client.serve(lambda: len(client.records) + sum(session.ignored.values()) >= len(log))
+        records = len(client.records)
+        for kind in sorted(RUBBISH_KINDS, key=lambda kind: kind == "invalid_utf8"):
+            frames, failed = session.frames, session.parse_failed
+            assert exchange.sim.send_rubbish(1, kind) == 1
+            if kind == "invalid_utf8" and not exchange.sim.venue.binary:
+                with pytest.raises(ConnectionClosed) as closed:
+                    await client.serve(lambda frames=frames: session.frames > frames)
+                assert closed.value.sent is not None
+                assert closed.value.sent.code == 1007
+            else:
+                await client.serve(lambda frames=frames: session.frames > frames)
+                unreadable = kind not in ("unknown_type", "huge")
+                assert session.parse_failed >= failed + unreadable, kind
+        assert len(client.records) == records
+        assert stats.rubbish_sent == len(RUBBISH_KINDS)
+
+
+@pytest.mark.parametrize("exchange_name", EXCHANGES)
+async def test_an_exchange_with_planned_rubbish_goes_on_and_all_of_it_is_found(exchange_name: str) -> None:
+    session = session_of(exchange_name, RequestType.TRADE)
+    async with (
+        SimulatedExchange(exchange_name, rate=500, faults=FaultPlan(rubbish_every=10)) as exchange,
+        connect(url_of(exchange, RequestType.TRADE), max_queue=None) as connection,
+    ):
+        client, log, stats = Client(session, connection), exchange.log, exchange.sim.stats
+        await client.serve(lambda: stats.rubbish_sent >= 8)
+        exchange.sim.pause()
+        told = [entry for entry in log if entry.kind not in ("repeat", "rubbish")]
+        await client.serve(lambda: len(client.records) >= len(told))
+    assert session.parse_failed >= 6
+    assert len(client.records) == len(told)
 
 
 NOT_TOLD = {"upbit", "binance", "bithumb"}

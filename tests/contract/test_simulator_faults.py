@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from infra.simulator.faults import RUBBISH_KINDS, FaultPlan
 from infra.simulator.log import read_frame_log
-from infra.simulator.server import ExchangeSimulator
+from infra.simulator.server import ExchangeSimulator, SimulatorDiedError
 from infra.simulator.venue import Limits
 from tests.simulated_exchange import (
     SYMBOLS,
@@ -323,3 +323,37 @@ async def test_the_log_file_is_written_out_each_second_and_at_the_end(tmp_path: 
         await until(lambda: path.stat().st_size > 0, timeout_s=10)
         assert read_frame_log(path)[0].kind == "snapshot"
     assert len(read_frame_log(path)) == exchange.sim.stats.frames_sent
+
+
+class _FullError(Exception):
+    """What the log of these tests fails with."""
+
+
+def _failing_log(after: int) -> Any:
+    taken = []
+
+    def log(entry: Any) -> None:
+        taken.append(entry)
+        if len(taken) > after:
+            raise _FullError("there is no more room")
+
+    return log
+
+
+@pytest.mark.parametrize(
+    "replay", [None, Path(__file__).parent.parent / "frames" / "simulator" / "upbit.jsonl"]
+)
+async def test_an_exchange_whose_production_dies_is_not_merely_silent(replay: Path | None) -> None:
+    sim = ExchangeSimulator("upbit", symbols=SYMBOLS["upbit"], rate=200, log=_failing_log(2), replay=replay)
+    await sim.start()
+    client = await connect(sim.url)
+    await client.send(TICKERS)
+    assert (await ends(client))[0] == 1001
+    assert sim.died.is_set()
+    with pytest.raises(ConnectionRefusedError):
+        await connect(sim.url)
+    with pytest.raises(
+        SimulatorDiedError, match="the simulated upbit died of _FullError: there is no more room"
+    ):
+        await sim.stop()
+    await sim.stop()

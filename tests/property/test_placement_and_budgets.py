@@ -56,6 +56,26 @@ def test_no_window_holds_more_connects_than_allowed(
         assert beyond - first >= window_s - 1e-6
 
 
+@given(
+    st.lists(st.tuples(st.floats(0, 3), st.sampled_from([0.0, 0.0, 0.4, 7.0, 90.0])), max_size=60),
+    st.integers(1, 5),
+    st.floats(0.5, 10),
+)
+def test_nor_when_some_must_wait_longer_for_another_reason(
+    asked: list[tuple[float, float]], max_connects: int, window_s: float
+) -> None:
+    budget = ConnectBudget(max_connects, window_s)
+    now_s, at_s = 0.0, []
+    for gap, least_s in asked:
+        now_s += gap
+        wait_s = budget.reserve(now_s, least_s)
+        assert wait_s >= least_s
+        at_s.append(now_s + wait_s)
+    at_s.sort()
+    for first, beyond in zip(at_s, at_s[max_connects:], strict=False):
+        assert beyond - first >= window_s - 1e-6
+
+
 @given(st.lists(st.integers(-5_000, 100_000), max_size=600))
 def test_session_ids_are_unique_and_ascend_also_when_the_clock_goes_back(steps_us: list[int]) -> None:
     one, other = SessionIds("one"), SessionIds("other")

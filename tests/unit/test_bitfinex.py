@@ -3,6 +3,7 @@
 import json
 import zlib
 from decimal import Decimal
+from itertools import count
 
 import pytest
 
@@ -404,7 +405,7 @@ def test_a_level_left_behind_by_a_lost_removal_is_gone_with_the_proof() -> None:
     assert (record.valid, record.kind) == (True, BookKind.SNAPSHOT)
     assert pairs(record.bids) == [(float(price), 1.0) for price in range(31, 6, -1)]
     session.on_time(0.0, US)
-    session.on_time(61.0, US)
+    session.on_time(61.0, US + 61_000_000)
     (whole,) = session.take_records()
     assert pairs(whole.bids) == pairs(record.bids)
 
@@ -588,6 +589,97 @@ def test_after_maintenance_everything_is_subscribed_anew() -> None:
         {"event": "unsubscribe", "chanId": 224555},
         {"event": "subscribe", "channel": "ticker", "symbol": "tBTCUSD"},
     ]
+
+
+def test_channels_that_nobody_asked_for_are_not_opened() -> None:
+    session = session_for(RequestType.TICKER, "BTC-USD")
+    before = session.controls
+    for number in range(1_000):
+        text = (
+            f'{{"event":"subscribed","channel":"ticker","chanId":{number},"symbol":"tX{number}USD","pair":"X"}}'
+        )
+        assert session.receive(text, US) == ()
+    for text in (
+        '{"event":"subscribed","channel":"trades","chanId":7,"symbol":"tBTCUSD","pair":"BTCUSD"}',
+        '{"event":"subscribed","channel":"book","chanId":8,"symbol":"tBTCUSD","prec":"R0","len":"25"}',
+        '{"event":"subscribed","channel":"candles","chanId":9,"key":"trade:1m:tBTCUSD"}',
+    ):
+        session.receive(text, US)
+    assert session.ignored == {"channel that nobody asked for": 1_003}
+    assert (session.controls, session.pending) == (before, False)
+    assert list(session._dialect._by_number) == [224555]  # type: ignore[attr-defined]
+    session.receive(frame("bitfinex", "ticker"), US)
+    assert session.parse_failed == 0
+
+
+def test_a_channel_that_comes_late_is_ended_once() -> None:
+    session = session_for(RequestType.TICKER, "BTC-USD", "ETH-USD")
+    session.unsubscribe(["ETH-USD"], 1.0)
+    session.take_outbox()
+    for number in range(1_000):
+        text = (
+            f'{{"event":"subscribed","channel":"ticker","chanId":{number},"symbol":"tETHUSD","pair":"ETHUSD"}}'
+        )
+        session.receive(text, US)
+    sent = session.take_outbox()
+    for second in range(2, 10):
+        session.on_time(float(second))
+        sent += session.take_outbox()
+    events = [json.loads(text) for text in sent]
+    assert [e for e in events if e["event"] != "ping"] == [{"event": "unsubscribe", "chanId": 0}]
+    assert session.ignored == {"channel that nobody asked for": 999}
+
+
+def test_a_channel_of_ever_new_numbers_is_one_channel() -> None:
+    session = session_for(RequestType.TICKER, "BTC-USD")
+    for number in range(1, 1_000):
+        session.receive(
+            f'{{"event":"subscribed","channel":"ticker","chanId":{number},"symbol":"tBTCUSD","pair":"BTCUSD"}}',
+            US,
+        )
+    assert list(session._dialect._by_number) == [999]  # type: ignore[attr-defined]
+    session.unsubscribe(["BTC-USD"], 1.0)
+    assert [json.loads(text) for text in session.take_outbox()] == [{"event": "unsubscribe", "chanId": 999}]
+
+
+def test_an_end_of_maintenance_told_a_thousand_times_renews_once() -> None:
+    symbols = [f"A{number:02}-USD" for number in range(25)]
+    session = session_for(RequestType.TICKER, *symbols)
+
+    def subscribed(first_number: int) -> None:
+        for number, symbol in enumerate(symbols, first_number):
+            pair = symbol.replace("-", "")
+            text = {
+                "event": "subscribed",
+                "channel": "ticker",
+                "chanId": number,
+                "symbol": f"t{pair}",
+                "pair": pair,
+            }
+            session.receive(json.dumps(text), US)
+
+    clock = count(1)
+
+    def renewed(times: int) -> list[str]:
+        for _ in range(times):
+            session.receive('{"event":"info","code":20061,"msg":"Maintenance ended"}', US)
+        sent = session.take_outbox()
+        for _ in range(6):  # at ten messages a second
+            session.on_time(float(next(clock)))
+            sent += session.take_outbox()
+        return [event for event in (json.loads(message)["event"] for message in sent) if event != "ping"]
+
+    renewed(0)
+    subscribed(100)
+    assert renewed(1_000) == ["unsubscribe"] * 25 + ["subscribe"] * 25
+    assert renewed(1_000) == []
+    # The next maintenance, after the first renewal was answered; and one symbol asked for meanwhile.
+    subscribed(200)
+    assert renewed(1) == ["unsubscribe"] * 25 + ["subscribe"] * 25
+    session.unsubscribe([symbols[0]], 20.0)
+    session.subscribe([Symbol.parse(symbols[0])], 20.0)
+    session.take_outbox()
+    assert renewed(1) == ["subscribe"]
 
 
 def test_a_restart_that_is_announced_asks_for_a_new_connection() -> None:

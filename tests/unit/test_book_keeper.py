@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 
+import pytest
+
 from core.errors import ErrorCode
 from core.exchanges._template import Template
 from core.exchanges.base import (
@@ -165,6 +167,23 @@ def test_a_snapshot_that_cannot_be_read_is_told_and_tried_again() -> None:
     assert it.pass_time(3.0) == [SnapshotWanted("BTC-USDT", PATH)]
 
 
+def test_what_is_put_by_for_a_snapshot_is_bounded_also_when_each_update_is_large() -> None:
+    it = client()
+    it.pass_time(0.25)
+    levels = [[f"{price / 100}", "1.0"] for price in range(1, 20_001)]
+    for number in range(11, 51):
+        it.delta(number, number, levels)
+    book = next(iter(it.session.tracks)).book
+    assert book is not None
+    assert [delta.last_id for delta in book.pending] == list(range(39, 51))
+    # Those lost were needed for an old snapshot, which is asked for again; a newer one fits.
+    assert it.snapshot(20) == []
+    assert SnapshotWanted("BTC-USDT", PATH) in it.pass_time(3.0)
+    (record,) = it.snapshot(50)
+    assert isinstance(record, OrderBook)
+    assert (record.valid, record.last_update_id) == (True, 50)
+
+
 def test_rest_knows_an_unknown_symbol_where_the_stream_is_silent() -> None:
     it = client()
     it.pass_time(0.25)
@@ -243,6 +262,38 @@ def test_a_new_subscription_starts_anew() -> None:
     assert not record.valid
     assert record.sequence == 2
     assert SnapshotWanted("BTC-USDT", PATH) in it.pass_time(0.5)
+
+
+def test_an_update_that_comes_twice_changes_nothing_and_breaks_nothing() -> None:
+    it = whole(10)
+    assert it.delta(11, 12, [["9.0", "5.0"]]).valid
+    again = it.delta(11, 12, [["9.0", "5.0"]])
+    assert (again.valid, again.sequence) == (True, 3)
+    assert it.delta(13, 13).valid
+    assert it.pass_time(0.5) == []
+
+
+@pytest.mark.parametrize(("first", "last"), [(11, 11), (11, 12), (12, 12), (15, 15), (11, 15)])
+def test_an_older_or_reordered_update_is_a_gap(first: int, last: int) -> None:
+    it = whole(10)
+    for number in (11, 12, 13):
+        assert it.delta(number, number).valid
+    assert not it.delta(first, last).valid
+    broken, *_ = it.pass_time(0.25)
+    assert isinstance(broken, SymbolBroken)
+    assert broken.code is ErrorCode.SEQUENCE_GAP
+
+
+def test_an_update_that_comes_twice_while_a_snapshot_is_awaited_breaks_no_chain() -> None:
+    it = client()
+    it.pass_time(0.25)
+    for first, last in ((11, 12), (11, 12), (13, 14)):
+        assert not it.delta(first, last, [["8.0", str(last)]]).valid
+    (record,) = it.snapshot(10, [["9.0", "1.0"]])
+    assert isinstance(record, OrderBook)
+    assert (record.valid, record.last_update_id) == (True, 14)
+    assert [(level.price, level.quantity) for level in record.bids] == [(9.0, 1.0), (8.0, 14.0)]
+    assert it.session.take_notices() == [Confirmed(("BTC-USDT",))]
 
 
 # -- by subscribing anew -------------------------------------------------------------------------------
@@ -346,19 +397,73 @@ def test_many_books_come_a_few_at_a_time_and_none_without_a_time_to_date_them() 
     assert len(set(chain(*seen))) == 20
 
 
+def test_hundreds_of_books_each_come_about_as_often_as_they_should() -> None:
+    books = BookSettings(depth=20, snapshot_every_s=2.0)
+    session = StreamSession(Template(), RequestType.ORDERBOOK, 7, now_s=0.0, books=books)
+    symbols = [Symbol(f"C{number}", "USD") for number in range(200)]
+    session.subscribe(symbols, 0.0)
+    for symbol in symbols:
+        session.receive(book("full", 5, None, f"{symbol.base}_USD"), 1)
+    seen: dict[str, list[float]] = {str(symbol): [0.0] for symbol in symbols}
+    at_once = []
+    for tick in range(60 * 4):
+        session.on_time(tick / 4, tick * 250_000)
+        records = session.take_records()
+        at_once.append(len(records))
+        for record in records:
+            seen[record.symbol].append(tick / 4)
+    waits = [after - before for times in seen.values() for before, after in pairwise([*times, 60.0])]
+    assert max(waits) <= 2 * 2.0 + 0.25
+    assert max(max(after - before for before, after in pairwise(times[1:])) for times in seen.values()) <= 2.5
+    assert max(at_once) == 200 * 0.25 / 2.0
+    # After a standstill they do not all come at once.
+    session.on_time(120.0, 120_000_000)
+    assert len(session.take_records()) == 100
+
+
+def test_a_clock_that_is_set_back_holds_no_book_up() -> None:
+    session = StreamSession(Template(), RequestType.ORDERBOOK, 7, now_s=0.0)
+    session.subscribe([BTC], 0.0)
+    session.receive(book("full", 5, None), 7_200_000_000)
+    session.on_time(0.0, 7_200_000_000)
+    times = []
+    for second in range(1, 200):
+        session.on_time(float(second), (3_600 + second) * 1_000_000)
+        times += [second] * len(session.take_records())
+    assert times == [60, 120, 180]
+
+
+def test_what_is_unsubscribed_and_subscribed_again_has_one_turn() -> None:
+    it = client(every_s=10.0)
+    for _ in range(20):
+        it.pass_time(0.25)
+        it.session.unsubscribe(["BTC-USDT"], it.now_s)
+        it.session.subscribe([BTC], it.now_s)
+        it.delta(1, 2)
+    it.pass_time(3.0)
+    it.snapshot(10)
+    it.session.take_records()
+    times = []
+    for _ in range(31 * 4):
+        it.pass_time(0.25)
+        times += [it.now_s] * len(it.session.take_records())
+    assert [after - before for before, after in pairwise(times)] == [10.0, 10.0]
+    assert len(it.session._dialect.books._turns) == 1
+
+
 def test_an_exchange_of_whole_books_is_repeated_only_while_it_is_quiet() -> None:
     session = StreamSession(Upbit(), RequestType.ORDERBOOK, 7, now_s=0.0)
     session.subscribe([Symbol("BTC", "KRW")], 0.0)
-    (last,) = session.receive(frame("upbit", "orderbook"), 5)
+    session.receive(frame("upbit", "orderbook"), 0)
     session.on_time(0.0, 0)
-    session.receive(frame("upbit", "orderbook"), 5)
-    session.on_time(59.0, 1)
-    session.on_time(61.0, 1)
+    (last,) = session.receive(frame("upbit", "orderbook"), 30_000_000)
+    for second in (59, 61, 89):
+        session.on_time(float(second), second * 1_000_000)
     assert session.take_records() == []
-    session.on_time(119.5, 119_500_000)
+    session.on_time(90.5, 90_500_000)
     (record,) = session.take_records()
     assert (record.bids, record.asks, record.valid) == (last.bids, last.asks, True)
-    assert (record.sequence, record.received_ts_us, record.exchange_ts_ms) == (3, 119_500_000, None)
+    assert (record.sequence, record.received_ts_us, record.exchange_ts_ms) == (3, 90_500_000, None)
 
 
 def test_nobody_repairs_a_replay_so_each_gap_is_told() -> None:

@@ -220,7 +220,7 @@ def test_order_book() -> None:
         valid=True,
     )
     session.on_time(0.0, US)
-    session.on_time(61.0, US)
+    session.on_time(61.0, US + 61_000_000)
     (whole,) = session.take_records()
     assert (whole.bids[0], whole.asks) == (Level(10101.8, 0.162567), [Level(10103.0, 2.0)])
 

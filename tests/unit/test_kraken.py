@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import tracemalloc
 import zlib
 from decimal import Decimal
 
@@ -177,6 +178,21 @@ def test_numbers_as_text_and_with_exponents_give_the_same_checksum() -> None:
         session = session_for(RequestType.ORDERBOOK, "BTC-USD")
         (record,) = session.receive(message.replace(former, other), US)
         assert record.valid
+
+
+@pytest.mark.parametrize("quantity", ["0e-900000000", "0E900000000", "1e-400000000", "1e-320"])
+def test_an_exponent_of_any_size_does_not_write_a_number_out(quantity: str) -> None:
+    session = session_for(RequestType.ORDERBOOK, "BTC-USD")
+    session.receive(frame("kraken", "orderbook"), US)
+    session.take_notices()
+    level = f'{{"price":1e0,"qty":{quantity}}}'
+    data = f'[{{"symbol":"BTC/USD","bids":[{level}],"asks":[]}}]'
+    tracemalloc.start()
+    session.receive(f'{{"channel":"book","type":"update","data":{data}}}', US)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_000_000
+    assert session.parse_failed == (quantity[0] == "1")
 
 
 def test_a_replay_takes_the_depth_from_the_acknowledgement_or_the_snapshot() -> None:

@@ -102,6 +102,23 @@ async def test_too_many_that_wait_are_counted(clock: ManualClock) -> None:
     assert reporter.dropped == 2
 
 
+async def test_one_stream_does_not_take_the_room_of_the_others(clock: ManualClock, tasks: list[Any]) -> None:
+    kafka = Kafka(False)
+    reporter = ErrorReporter({"ws.error": kafka}, clock, max_waiting=100, max_waiting_of_one=10)
+    tasks.append(asyncio.create_task(reporter.run()))
+    for number in range(500):
+        reporter.report(ConnectFailedError(f"flood {number}"), BTC)
+    other = ConnectionScopeDomain("bybit", "asia", "orderbook")
+    reporter.report(ConnectFailedError("one problem"), other)
+    assert reporter.dropped == 490
+    await clock.advance(5)
+    assert messages(kafka) == [*(f"flood {number}" for number in range(10)), "one problem"]
+    reporter.report(ConnectFailedError("there is room again"), BTC)
+    await clock.advance(1)
+    assert messages(kafka)[-1] == "there is room again"
+    assert reporter.dropped == 490
+
+
 async def test_secrets_are_in_no_event(clock: ManualClock, tasks: list[Any]) -> None:
     kafka = Kafka()
     reporter = ErrorReporter({"ws.error": kafka, "ws.dlq": kafka}, clock)

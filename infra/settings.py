@@ -5,6 +5,7 @@ wrong into one ``SettingsError`` that lists each by name.
 """
 
 import json
+import os
 import re
 import socket
 from enum import StrEnum
@@ -18,6 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from core.errors import SettingsError
 from core.events import without_secrets
 from core.identity import Exchange
+from infra.setting_names import read_env_file, unknown_names
 
 _WITHOUT_PASSWORD = frozenset({"GSSAPI", "OAUTHBEARER"})
 """SASL mechanisms that know the client otherwise than by a user name and a password."""
@@ -303,9 +305,17 @@ class Settings(_Section):
     gateway: GatewaySettings = Field(default_factory=GatewaySettings)
 
 
+_SECTIONS: dict[str, type[_Section]] = {
+    "kafka": KafkaSettings,
+    "registry": RegistrySettings,
+    "redis": RedisSettings,
+    "breaker": BreakerSettings,
+    "gateway": GatewaySettings,
+}
+
+
 def default_instance_id() -> str:
     """A name for this process that no other has: host name, process id and a random part."""
-    import os
     import secrets
 
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
@@ -316,14 +326,8 @@ def load_settings(env_file: Path | None = None) -> Settings:
     if env_file is not None and not env_file.is_file():
         raise SettingsError(f"--env-file {env_file}: there is no such file")
     sections: dict[str, Any] = {}
-    wrong: list[str] = []
-    for name, section in (
-        ("kafka", KafkaSettings),
-        ("registry", RegistrySettings),
-        ("redis", RedisSettings),
-        ("breaker", BreakerSettings),
-        ("gateway", GatewaySettings),
-    ):
+    wrong = _misspelt(env_file)
+    for name, section in _SECTIONS.items():
         prefix = str(section.model_config.get("env_prefix", ""))
         try:
             sections[name] = section(_env_file=env_file)  # type: ignore[call-arg]  # pydantic-settings' own
@@ -335,3 +339,17 @@ def load_settings(env_file: Path | None = None) -> Settings:
     if wrong:
         raise SettingsError(without_secrets("; ".join(wrong)))
     return Settings(**sections)
+
+
+def _misspelt(env_file: Path | None) -> list[str]:
+    """What is set, in the environment or the file, and is no setting of ours."""
+    known = [
+        f"{section.model_config.get('env_prefix', '')}{field}".upper()
+        for section in _SECTIONS.values()
+        for field in section.model_fields
+    ]
+    wrong = unknown_names(os.environ, known)
+    if env_file is not None:
+        variables, unreadable = read_env_file(env_file)
+        wrong += unreadable + [f"{env_file}: {said}" for said in unknown_names(variables, known)]
+    return wrong

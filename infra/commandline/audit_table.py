@@ -168,10 +168,13 @@ def _remarks(report: AuditReport, absent: Sequence[str]) -> list[str]:
     source = report.source
     if source is not None:
         unread = sum(track.unread_tail + track.unread_head for track in source.tracks)
-        lines.append(
+        sent = (
             f"the source sent {source.frames:,} frames on {source.connections:,} connections "
-            f"({source.rubbish:,} of rubbish beside them); {unread:,} were not read before a connection's end"
+            f"({source.rubbish:,} of rubbish beside them)"
         )
+        if unread:
+            sent += f"; {unread:,} of them stand before the first or behind the last record that there is"
+        lines.append(sent)
         unlogged = sum(track.unlogged for track in source.tracks)
         if unlogged:
             lines.append(f"{unlogged:,} records are newer than the source's log and were not compared")

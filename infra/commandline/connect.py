@@ -1,13 +1,12 @@
 """``gateway connect``: publish a connect command, wait for its outcome and print it."""
 
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from infra.commandline.command_target import EXCHANGE, REQUEST_TYPE, count_symbols, print_outcomes
+from infra.commandline.command_target import EXCHANGE, REQUEST_TYPE, ask, count_symbols
 from infra.commandline.console import AsJson, EnvFile, errors_in_one_line
-from infra.commandline.outcome_wait import send_and_wait_for_outcomes
 from infra.settings import load_settings
 
 
@@ -20,7 +19,7 @@ def connect(
     exchange: EXCHANGE,
     request_type: REQUEST_TYPE,
     symbols: Annotated[
-        list[str], typer.Argument(metavar="SYMBOL…", help="BASE-QUOTE or the exchange's own spelling.")
+        list[str], typer.Argument(metavar="SYMBOL", help="BASE-QUOTE or the exchange's own spelling.")
     ],
     region: Annotated[str | None, typer.Option(help="Left out: the exchange's own.")] = None,
     url: Annotated[str | None, typer.Option(help="Another WebSocket URL, from the allow-list.")] = None,
@@ -37,7 +36,7 @@ def connect(
         target = {"exchange": exchange, "request_type": request_type}
         if region is not None:
             target["region"] = region
-        command = {
+        command: dict[str, Any] = {
             "type": "status",
             "action": "connect_and_subscribe",
             "target": target,
@@ -47,5 +46,4 @@ def connect(
         if url is not None:
             command["connection"] = {"url": url}
         expected = count_symbols(exchange, symbols)
-        outcomes, trouble = send_and_wait_for_outcomes(settings, "ws.command", command, expected, timeout)
-        print_outcomes(outcomes, expected, as_json=as_json, timeout_s=timeout, trouble=trouble)
+        ask(settings, "ws.command", command, expected, timeout_s=timeout, as_json=as_json)

@@ -218,6 +218,12 @@ class _Demo:
         return auditor.report(self._source, exact=True)
 
     def _summarise(self, report: AuditReport) -> None:
+        if not self._sent and not report.totals.records:
+            self._console.print(
+                "no frame was sent before the end, so there is nothing to prove: let it run for longer",
+                highlight=False,
+            )
+            return
         verdict = "every frame is in Kafka once and in order" if report.ok else "NOT every frame is in order"
         own = report.totals.records - self._sent
         snapshots = f" ({own} of them whole order books beside the changes)" if own > 0 else ""

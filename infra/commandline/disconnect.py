@@ -4,9 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from infra.commandline.command_target import EXCHANGE, REQUEST_TYPE, count_symbols, print_outcomes
+from infra.commandline.command_target import EXCHANGE, REQUEST_TYPE, ask, count_symbols
 from infra.commandline.console import AsJson, EnvFile, errors_in_one_line
-from infra.commandline.outcome_wait import send_and_wait_for_outcomes
 from infra.settings import load_settings
 
 
@@ -19,7 +18,7 @@ def disconnect(
     exchange: EXCHANGE,
     request_type: REQUEST_TYPE,
     symbols: Annotated[
-        list[str] | None, typer.Argument(metavar="[SYMBOL…]", help="Left out: the whole stream ends.")
+        list[str] | None, typer.Argument(metavar="SYMBOL", help="Left out: the whole stream ends.")
     ] = None,
     reason: Annotated[str | None, typer.Option(help="Carried along with the command.")] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for the outcome.")] = 30.0,
@@ -39,5 +38,4 @@ def disconnect(
         if reason is not None:
             command["reason"] = reason
         expected = count_symbols(exchange, symbols) if symbols else None
-        outcomes, trouble = send_and_wait_for_outcomes(settings, "ws.disconnection", command, expected, timeout)
-        print_outcomes(outcomes, expected, as_json=as_json, timeout_s=timeout, trouble=trouble)
+        ask(settings, "ws.disconnection", command, expected, timeout_s=timeout, as_json=as_json)

@@ -8,16 +8,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from core.errors import GatewayError, SettingsError
+from core.errors import GatewayError, SchemaNotFoundError, SettingsError
 from core.events import without_secrets
 from infra.cache.cache_client import RedisConnectionManager
 from infra.commandline.console import AsJson, EnvFile, defaults_in_use, errors_in_one_line
-from infra.messaging.avro.registration import register_all
+from infra.messaging.avro.registration import objections, planned, register_all
 from infra.messaging.avro.schema_registry import SchemaRegistryClient
+from infra.messaging.schemas.schema_loader import SchemaLoader
 from infra.messaging.topics import TopicAdmin, TopicsNotToldError
 from infra.settings import Settings, load_settings
 
 _CREATED = "created at the next start"
+_REGISTERED = "registered at the next start"
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -79,18 +81,35 @@ async def _kafka(settings: Settings) -> Finding:
 
 
 async def _registry(settings: Settings) -> Finding:
-    async with SchemaRegistryClient(settings.registry) as client:
-        try:
-            await register_all(client, prefix=settings.gateway.prefix, register=False)
-        except GatewayError as exc:
-            if exc.retriable:
-                return Finding("registry", "wrong", f"{exc.message}; start it, or set SCHEMA_REGISTRY_URL")
-            if settings.gateway.schema_register == "on":
-                return Finding(
-                    "registry", "warning", "it answers; schemas are missing and registered at the next start"
-                )
-            return Finding("registry", "wrong", exc.message)
-        return Finding("registry", "ok", f"{client.url} has every schema")
+    gateway, loader = settings.gateway, SchemaLoader()
+    missing = False
+    try:
+        async with SchemaRegistryClient(settings.registry) as client:
+            try:
+                await register_all(client, loader=loader, prefix=gateway.prefix, register=False)
+            except SchemaNotFoundError:
+                if gateway.schema_register == "off":
+                    raise
+                missing = True
+            if gateway.schema_register == "on":
+                subjects = planned(loader, gateway.prefix, topic_subjects=gateway.topic_subjects == "on")
+                refused = await objections(client, subjects, loader)
+                if refused:
+                    return Finding("registry", "wrong", _refused(client.url, refused))
+    except GatewayError as exc:
+        todo = "; start it, or set SCHEMA_REGISTRY_URL" if exc.retriable else ""
+        return Finding("registry", "wrong", f"{exc.message}{todo}")
+    if missing:
+        return Finding("registry", "warning", f"{client.url} answers; schemas are missing and {_REGISTERED}")
+    return Finding("registry", "ok", f"{client.url} has every schema")
+
+
+def _refused(url: str, reasons: list[str]) -> str:
+    more = f" … and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+    return (
+        f"{url} holds schemas that the gateway's may not follow: {reasons[0]}{more}; "
+        "`gateway schemas list` shows the subjects; delete those versions, or use another registry"
+    )
 
 
 async def _redis(settings: Settings) -> Finding:

@@ -16,6 +16,10 @@ from infra.settings import Settings
 _OUTCOME_TOPICS = ("ws.connect_success", "ws.disconnect_success", "ws.error")
 
 
+class WaitBrokenOffError(KeyboardInterrupt):
+    """Ctrl-C after Kafka took the command and before all its outcomes were there."""
+
+
 class SymbolOutcome(msgspec.Struct, frozen=True):
     """What became of one symbol (None: of the whole command)."""
 
@@ -35,8 +39,9 @@ def send_and_wait_for_outcomes(
     """Publish ``command`` (with a fresh correlation id unless it has one) and collect what follows from it.
 
     Waits for ``expected`` outcomes; None waits until the first one, and then a moment for more. Raises
-    ``DeliveryError`` when Kafka does not take the command. What has no outcome in time is not in the answer.
-    The second part is the last problem that this stream reported meanwhile, if it did.
+    ``DeliveryError`` when Kafka does not take the command, ``WaitBrokenOffError`` at Ctrl-C. What has no
+    outcome in time is not in the answer. The second part is the last problem that this stream reported
+    meanwhile, if it did.
     """
     command.setdefault("correlation_id", str(uuid.uuid4()))
     reader = TopicReader(
@@ -48,7 +53,10 @@ def send_and_wait_for_outcomes(
     try:
         reader.open(min(FIRST_ANSWER_S, timeout_s))
         _publish(settings, settings.gateway.topic(topic), command)
-        return _collect(reader, command, expected, timeout_s)
+        try:
+            return _collect(reader, command, expected, timeout_s)
+        except KeyboardInterrupt as exc:
+            raise WaitBrokenOffError from exc
     finally:
         reader.close()
 

@@ -48,12 +48,14 @@ def run(
 
 
 def effective(settings: Settings) -> dict[str, Any]:
-    """The settings by their environment names, secrets masked."""
+    """The settings by their environment names, secrets masked; of an address only its user information."""
     shown: dict[str, Any] = {}
     for section in (settings.kafka, settings.registry, settings.redis, settings.breaker, settings.gateway):
         prefix = str(section.model_config.get("env_prefix", ""))
         for name, value in section.model_dump(mode="json").items():
             shown[f"{prefix}{name}".upper()] = masked(value)
+    if settings.redis.url is not None:
+        shown["REDIS_URL"] = masked(settings.redis.url.get_secret_value())
     return shown
 
 

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from infra.commandline.console import complain
 from infra.services.errors import ServiceError
 from infra.services.folders import cache_folder
 from infra.services.stack import PART_NAMES, ServiceStack, make_stack
@@ -21,7 +22,7 @@ _CHECK_INTERVAL_S = 0.5
 # The ports that clients expect; one that is taken and was not asked for is replaced by a free one.
 _USUAL_PORTS = {"kafka": 9092, "registry": 8081, "redis": 6379}
 
-_PORT_HELP = "port of {}; without it {} if that is free, else any free one"
+_PORT_HELP = "Port of {}; without it {} if that is free, else any free one."
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 def services(
     only: Annotated[
-        str, typer.Option("--only", help="start only these, separated by commas: kafka, registry, redis")
+        str, typer.Option("--only", help="Start only these, separated by commas: kafka, registry, redis.")
     ] = ",".join(PART_NAMES),
     kafka_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help=_PORT_HELP.format("Kafka", 9092))
@@ -43,14 +44,14 @@ def services(
         int | None, typer.Option(min=1, max=65535, help=_PORT_HELP.format("Redis", 6379))
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="folder for the services' data; by default in the user's cache folder")
+        Path | None, typer.Option(help="Folder for the services' data; by default in the user's cache folder.")
     ] = None,
     timeout_s: Annotated[
-        float, typer.Option("--timeout", min=1, help="seconds that each may take until it answers")
+        float, typer.Option("--timeout", min=1, help="Seconds that each may take until it answers.")
     ] = 60.0,
-    as_json: Annotated[bool, typer.Option("--json", help="print the addresses as one JSON object")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the addresses as one JSON object.")] = False,
 ) -> None:
-    """Start a real Kafka, Schema Registry and Redis here, print their addresses, stop them on Ctrl-C.
+    """Start a real Kafka, Schema Registry and Redis here, print the addresses, stop them on Ctrl-C.
 
     Needs the extra `services` and no Docker. The first start downloads the servers (about 230 MB) into the
     user's cache folder (GATEWAY_CACHE_DIR overrides where that is), later ones need no network. Data are kept
@@ -127,7 +128,7 @@ def _watch(stack: ServiceStack) -> None:
 def _fail(exc: ServiceError) -> None:
     if exc.detail:
         typer.echo(exc.detail, err=True)
-    typer.echo(f"error: {exc.message}", err=True)
+    complain(exc.message)
     raise typer.Exit(1)
 
 

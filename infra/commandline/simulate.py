@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from core.exchanges.table import profile_of
 from infra.commandline.console import AsJson, complain, wrong_use
 from infra.simulator.delivery import SimulatorStats
 from infra.simulator.faults import FaultPlan
@@ -30,13 +31,16 @@ def register(app: typer.Typer) -> None:
 
 
 def simulate(
-    exchanges: Annotated[list[str], typer.Argument(metavar="EXCHANGE...", help=f"Which: {_NAMES}.")],
+    exchanges: Annotated[list[str], typer.Argument(metavar="EXCHANGE", help=f"Which: {_NAMES}.")],
     port: Annotated[int, typer.Option(help="Of the first exchange; the others follow. 0: any free ones.")] = 0,
     rate: Annotated[
         float, typer.Option(help="Updates per second of each exchange, all feeds together.")
     ] = 100.0,
     symbols: Annotated[
-        str | None, typer.Option(help="Pairs that exist, as BTC-KRW,ETH-KRW; default: about thirty.")
+        str | None,
+        typer.Option(
+            help="Pairs that exist, with commas, as BTC-KRW or the exchange's own; default: about thirty."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same market.")] = 0,
     log: Annotated[Path | None, typer.Option(help="JSON lines: every data frame that was sent.")] = None,
@@ -74,7 +78,7 @@ def simulate(
                 with _explained():
                     simulator = ExchangeSimulator(
                         name,
-                        symbols=pairs,
+                        symbols=None if pairs is None else _canonical(name, pairs),
                         rate=rate,
                         seed=seed,
                         log=sink,
@@ -90,6 +94,14 @@ def simulate(
     except SimulatorDiedError as exc:
         complain(exc.message)
         raise typer.Exit(1) from exc
+
+
+def _canonical(exchange: str, pairs: list[str]) -> list[str]:
+    """Pairs in either spelling; an exchange that does not exist is left to the simulator to refuse."""
+    if exchange not in VENUES:
+        return pairs
+    profile = profile_of(exchange)
+    return list(dict.fromkeys(str(profile.parse_symbol(pair)) for pair in pairs))
 
 
 def _check(names: list[str], amounts: dict[str, float], port: int, replay: Path | None) -> None:

@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def streams(as_json: AsJson = False, env_file: EnvFile = None) -> None:
-    """List every stream: its symbols, as ``ws.streams`` says, and its owner and state, as Redis says."""
+    """List every stream: its symbols, as ws.streams says, and its owner and state, as Redis says."""
     with errors_in_one_line():
         settings = load_settings(env_file)
         desired = _desired(settings)
@@ -41,7 +41,7 @@ def streams(as_json: AsJson = False, env_file: EnvFile = None) -> None:
 
 
 def _desired(settings: Settings) -> list[DesiredStream]:
-    """Fold the whole of ``ws.streams``; offsets only compare within a partition, and a scope has one."""
+    """Fold the whole of ws.streams; offsets only compare within a partition, and a scope has one."""
     topic = settings.gateway.topic("ws.streams")
     reader = TopicReader(settings.kafka, [topic], from_beginning=True, patience_s=_PATIENCE_S)
     facts: list[tuple[int, Fact]] = []
@@ -99,7 +99,10 @@ def _row(stream: DesiredStream, spec: WebsocketConnectionSpecDomain | None) -> d
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    table = Table("scope", "symbols", "state", "instance")
+    table = Table()
+    table.add_column("scope", no_wrap=True)
+    for title in ("symbols", "state", "instance"):
+        table.add_column(title, overflow="fold")
     for row in rows:
         symbols = row["symbols"]
         shown = ", ".join(symbols[:8]) + (f" and {len(symbols) - 8} more" if len(symbols) > 8 else "")

@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 def tail(
     topics: Annotated[
-        list[str], typer.Argument(metavar="TOPIC…", help="Names; the gateway's own get GATEWAY_PREFIX.")
+        list[str], typer.Argument(metavar="TOPIC", help="Names; the gateway's own get GATEWAY_PREFIX.")
     ],
     from_beginning: Annotated[
         bool, typer.Option("--from-beginning", help="Begin with the first message, not the next one.")

@@ -78,6 +78,8 @@ def verify(
         wrong_use("--exact needs --simulator-log")
     if simulator_log is not None and not simulator_log.is_file():
         wrong_use(f"--simulator-log {simulator_log}: there is no such file")
+    if simulator_log is not None:
+        _check_log(simulator_log, may_be_empty=follow)
     to_present_ends = until_idle is None and seconds is None and not follow
     with errors_in_one_line():
         auditor = TopicAuditor(
@@ -131,6 +133,21 @@ def _wait(auditor: TopicAuditor, *, seconds: float | None, until_idle_s: float |
 def _say_progress(records: int, expected: int | None) -> None:
     total = "" if expected is None else f" of about {max(records, expected):,}"
     complain(f"read {records:,}{total} records; Ctrl-C reports now")
+
+
+def _check_log(path: Path, *, may_be_empty: bool) -> None:
+    """Before topics are read: that there is a line, and that the first is one of a simulator's log."""
+    with path.open("rb") as lines:
+        whole = ((number, line) for number, line in enumerate(lines, 1) if line.endswith(b"\n"))
+        number, first = next(((number, line) for number, line in whole if line.strip()), (0, b""))
+    if not first:
+        if not may_be_empty:
+            wrong_use(f"--simulator-log {path} holds no frame: no client was sent anything by that simulator")
+        return
+    try:
+        msgspec.json.decode(first, type=SentFrame)
+    except msgspec.MsgspecError as exc:
+        wrong_use(f"--simulator-log {path}, line {number}: not what `gateway simulate --log` writes: {exc}")
 
 
 def _read_log(path: Path) -> SourceLog:

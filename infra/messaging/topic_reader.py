@@ -7,7 +7,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs forget to export one
+    AdminClient,
+    OffsetSpec,
+)
 
 from core.errors import BrokerUnavailableError
 from infra.messaging.client_settings import kafka_settings_checked
@@ -19,6 +23,8 @@ Place = tuple[str, int]
 FIRST_ANSWER_S = 3.0
 """How long someone at the shell waits for the first answer of a broker."""
 
+_FIRST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+_LAST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _LOOK_S = 0.5
 _LOOK_AGAIN_S = 5.0
 _NO_LIMIT = 2**63
@@ -61,6 +67,7 @@ class TopicReader:
         self._down_since_s: float | None = None
         self._why_down = ""
         with kafka_settings_checked():
+            self._admin = AdminClient({**settings.client_config(), "log_level": 0})
             self._consumer = Consumer(
                 settings.client_config()
                 | {
@@ -137,10 +144,7 @@ class TopicReader:
             if time.monotonic() >= deadline_s:
                 raise self._unavailable()
         try:
-            return {
-                place: self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=timeout_s)[1]
-                for place in self._next
-            }
+            return self._offsets(list(self._next), _LAST, timeout_s)
         except KafkaException as exc:
             self._why_down = exc.args[0].str()
             raise self._unavailable() from exc
@@ -176,10 +180,10 @@ class TopicReader:
                 for partition in found[topic].partitions
                 if (topic, partition) not in self._next
             ]
-            for place in sorted(fresh):
-                low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=timeout_s)
-                # What appears while we are here is read whole: nothing in it is older than we are.
-                offset = low if self._from_beginning or self._looks else high
+            # What appears while we are here is read whole: nothing in it is older than we are.
+            whole = self._from_beginning or self._looks > 0
+            begins = self._offsets(sorted(fresh), _FIRST if whole else _LAST, timeout_s)
+            for place, offset in begins.items():
                 self._consumer.incremental_assign([TopicPartition(*place, offset)])
                 self._next[place] = offset
                 if self._on_entered is not None:
@@ -192,6 +196,21 @@ class TopicReader:
         self._down_since_s = None
         self._look_at_s = time.monotonic() + (_LOOK_S if self.absent else _LOOK_AGAIN_S)
         return True
+
+    def _offsets(self, places: Sequence[Place], which: OffsetSpec, timeout_s: float) -> dict[Place, int]:
+        """The first or the last offset of each, asked for all at once; raises ``KafkaException``.
+
+        On connections of their own: on the consumer's, each question would wait behind a fetch that waits.
+        """
+        if not places:
+            return {}
+        asked = self._admin.list_offsets(
+            {TopicPartition(*place): which for place in places},
+            isolation_level=IsolationLevel.READ_COMMITTED,
+            request_timeout=timeout_s,
+        )
+        found = {(part.topic, part.partition): future for part, future in asked.items()}
+        return {place: found[place].result().offset for place in places}
 
     def _limit(self, place: Place) -> int:
         limits = self._limits.get(place[0])

@@ -86,7 +86,10 @@ class ServicePart(ABC):
         if self.running:
             raise ServiceError(f"{self.name} runs already")
         if not self._lock.acquire(wait=False):
-            raise ServiceError(f"{self.name}: the data in {self.data_dir} are in use by another process")
+            raise ServiceError(
+                f"{self.name}: the data in {self.data_dir} are in use by another process; end that "
+                "one, or give another folder (gateway services --data FOLDER)"
+            )
         if not is_free(self.port):
             raise PortInUseError(self.name, self.port)
         self._process.launch(self._command(), env=self._process_environment())

@@ -8,8 +8,10 @@ Everything comes in text frames.
 Times a record is matched by (``exchange_ts_ms``): ``time``, RFC 3339 with microseconds. The documentation's
 example of a book's ``snapshot`` shows none; here it has the time of the update that it repeats.
 
-``matches`` begins with the ``last_match``. ``side`` of a match is the maker's, ``side`` of a ticker the
-taker's. A book begins with a ``snapshot`` and goes on with ``l2update``; it has neither sequence nor checksum.
+``matches`` begins with the ``last_match``, and its trade ids have no gaps: a trade that a ticker makes up by
+itself, because none came since its last frame, has the id of the one before. ``side`` of a match is the
+maker's, ``side`` of a ticker the taker's. A book begins with a ``snapshot`` and goes on with ``l2update``; it
+has neither sequence nor checksum.
 Not simulated: the channels for members, ``status``, ``auction``, ``rfq_matches`` and ``ticker_batch``.
 """
 
@@ -80,7 +82,7 @@ class CoinbaseVenue(Venue):
             market.churn()
             return self.remember(Update(feed, identity, self._book(feed, market, time_ms)))
         if request_type is RequestType.TRADE or not market.take_unseen_trade(feed.channel):
-            market.trade()
+            market.trade(numbered=request_type is RequestType.TRADE)
             market.take_unseen_trade(feed.channel)
         if request_type is RequestType.TICKER:
             text = _ticker(market, feed.exchange_symbol, time_ms)

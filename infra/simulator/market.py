@@ -101,8 +101,11 @@ class PairMarket:
         """Traded quantity so far, in units of 1e-8."""
         return self.bid_volume + self.ask_volume
 
-    def trade(self) -> list[LevelChange]:
-        """One trade at the touch, after the price moved by some ticks; returns what changed in the book."""
+    def trade(self, *, numbered: bool = True) -> list[LevelChange]:
+        """One trade at the touch, after the price moved by some ticks; returns what changed in the book.
+
+        ``numbered`` off: one that only a ticker tells of, where the ids of told trades have no gaps.
+        """
         rng = self.rng
         steps = rng.choice((-2, -1, -1, 0, 0, 0, 0, 1, 1, 2))
         if not self._floor <= self.bid + steps * self.grid.tick_units <= self._ceiling:
@@ -117,7 +120,7 @@ class PairMarket:
             self.ask_volume += self.last_quantity
         self.turnover += float(self.last) * self.last_quantity
         self.high, self.low = max(self.high, self.last), min(self.low, self.last)
-        self.trade_id += 1
+        self.trade_id += numbered
         return changes
 
     def take_unseen_trade(self, channel: str) -> bool:

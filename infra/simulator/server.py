@@ -20,7 +20,7 @@ from infra.simulator.faults import RUBBISH_KINDS, FaultPlan, RubbishKind
 from infra.simulator.log import FrameLog, FrameLogFile
 from infra.simulator.production import Production
 from infra.simulator.reception import Reception
-from infra.simulator.replay import read_recording
+from infra.simulator.replay import RecordedFrame, read_recording
 from infra.simulator.venue import Limits
 from infra.simulator.venues import VENUES
 
@@ -52,8 +52,8 @@ class ExchangeSimulator:
     that has nothing to say.
 
     Raises ``ValueError`` for an unknown exchange, a symbol that is not canonical, a negative rate, or a
-    recording that cannot be read as one; ``OSError`` when a file cannot be read, and from ``start`` when the
-    log cannot be written or the port is taken.
+    recording that cannot be read as one or has no market data of the exchange; ``OSError`` when a file cannot
+    be read, and from ``start`` when the log cannot be written or the port is taken.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class ExchangeSimulator:
         self._log_target = log
         self._host, self._port = host, port
         self._compression = compression
-        self._recording = read_recording(Path(replay)) if replay else None
+        self._recording = _recording_of(exchange, Path(replay)) if replay else None
         self._delivery = Delivery(self.venue, self.stats, self._faults, huge_bytes, clock)
         self._production = Production(
             self.venue, self._delivery, self.stats, _checked(rate), self._recording, replay_speed, self._watch
@@ -314,3 +314,11 @@ def _checked(rate: float) -> float:
     if not rate >= 0:
         raise ValueError(f"rate {rate} is not zero or more")
     return rate
+
+
+def _recording_of(exchange: str, path: Path) -> list[RecordedFrame]:
+    recording = read_recording(path)
+    identify = VENUES[exchange](None, 0).identify
+    if not any(identify(recorded.content) for recorded in recording):
+        raise ValueError(f"{path} holds no market data of {exchange}; is it another exchange's recording?")
+    return recording

@@ -125,6 +125,14 @@ async def test_ports_follow_each_other() -> None:
         assert (await finished(process))[0] == 0
 
 
+async def test_pairs_are_taken_in_the_exchanges_own_spelling() -> None:
+    async with simulate("upbit", "--symbols", "KRW-BTC,ETH-KRW", "--seconds", "3") as (process, started):
+        async with connect(started["urls"]["upbit"]) as client:
+            await client.send(upbit_request({"type": "ticker", "codes": ["KRW-BTC"]}))
+            assert (await receive(client))["code"] == "KRW-BTC"
+        assert (await finished(process))[0] == 0
+
+
 def test_for_people_it_says_how_to_point_a_gateway_at_it() -> None:
     result = CliRunner().invoke(app, ["simulate", "upbit", "binance", "--seconds", "0.1"])
     assert result.exit_code == 0
@@ -136,7 +144,8 @@ def test_for_people_it_says_how_to_point_a_gateway_at_it() -> None:
     ("arguments", "says"),
     [
         (["nope"], "no simulated exchange 'nope'; there are binance, "),
-        (["upbit", "--symbols", "BTCKRW"], "'BTCKRW' is not BASE-QUOTE"),
+        (["upbit", "--symbols", "BTCKRW"], "'BTCKRW' is not a pair"),
+        (["binance", "--replay", str(RECORDING)], "holds no market data of binance"),
         (["upbit", "--symbols", " , "], "--symbols"),
         (["upbit", "--rate", "-1"], "--rate -1.0 must be zero or more"),
         (["upbit", "--rate", "nan"], "--rate nan must be zero or more"),

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from infra.simulator.coinbase import CoinbaseVenue
+from infra.simulator.venue import Feed
 from tests.simulated_exchange import SYMBOLS, SimulatedExchange, ends, receive
 
 
@@ -49,6 +51,16 @@ async def test_coinbase_refuses_a_request_as_a_whole(channel: str, product: str,
             json.dumps({"type": "unsubscribe", "product_ids": ["ETH-USD"], "channels": ["ticker"]})
         )
         assert await receive(client) == {"type": "subscriptions", "channels": []}
+
+
+def test_coinbase_numbers_what_matches_tells_without_a_gap() -> None:
+    venue = CoinbaseVenue(["BTC-USD"], seed=1)
+    turns = ["ticker", "ticker", "matches", "ticker", "ticker", "ticker", "level2_batch", "matches", "matches"]
+    updates = [venue.advance(Feed(channel, "BTC-USD"), 1_000) for channel in turns * 20]
+    ids = [json.loads(u.payload(None))["trade_id"] for u in updates if u.feed.channel == "matches"]
+    assert ids == list(range(ids[0], ids[0] + 60))
+    times = [u.identity.exchange_ts_ms for u in updates if u.feed.channel == "ticker"]
+    assert len(set(times)) == len(times) == 100
 
 
 async def test_coinbase_ends_a_connection_that_does_not_subscribe() -> None:

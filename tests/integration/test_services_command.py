@@ -97,7 +97,7 @@ def test_a_port_in_use_is_one_clear_line(run, tmp_path: Path) -> None:
         port = server.getsockname()[1]
         assert run("--only", "redis", "--redis-port", str(port)).wait(40) == 1
     errors = _errors(tmp_path).splitlines()
-    assert errors[-1].startswith(f"error: redis: port {port} is in use")
+    assert errors[-1].startswith(f"gateway: redis: port {port} is in use")
     assert "Traceback" not in _errors(tmp_path)
 
 
@@ -116,7 +116,7 @@ def test_a_part_that_dies_ends_everything_with_1(run, tmp_path: Path) -> None:
     process = run("--only", "redis", "--json")
     os.kill(json.loads(process.stdout.readline())["parts"]["redis"]["pid"], signal.SIGKILL)
     assert process.wait(40) == 1
-    assert "error: redis ended by itself with status -9" in _errors(tmp_path)
+    assert "gateway: redis ended by itself with status -9" in _errors(tmp_path)
 
 
 def test_killed_it_leaves_no_server_behind(run) -> None:
@@ -129,5 +129,5 @@ def test_killed_it_leaves_no_server_behind(run) -> None:
 def test_a_data_folder_that_cannot_be_used_is_one_clear_line(run, tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file")
     assert run("--only", "redis").wait(40) == 1
-    assert _errors(tmp_path).splitlines()[-1].startswith("error: ")
+    assert _errors(tmp_path).splitlines()[-1].startswith("gateway: ")
     assert "Traceback" not in _errors(tmp_path)

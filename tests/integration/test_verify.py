@@ -265,6 +265,23 @@ def test_ctrl_c_on_a_backlog_reports_what_was_read(gateway, feed, slow_reading):
 
 
 @pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "holds no frame"),
+        ('\n{"cut', "holds no frame"),
+        ('{"t": 1.5, "conn": "a", "frame": "{}"}\n', "line 1: not what `gateway simulate --log` writes"),
+    ],
+)
+def test_a_log_that_is_none_is_told_before_any_topic_is_read(monkeypatch, tmp_path, text, says):
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    log = tmp_path / "sent.jsonl"
+    log.write_text(text)
+    done = CliRunner().invoke(app, ["verify", "--simulator-log", str(log)])
+    assert (done.exit_code, says in done.stderr) == (2, True), done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ("--from-beginning", "--follow"),

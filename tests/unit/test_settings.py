@@ -62,6 +62,9 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load_settings()
     assert "hunter2" not in str(effective(settings))
     assert "hunter2" not in repr(settings)
+    assert effective(settings)["REDIS_URL"] == "redis://***@localhost/0"
+    monkeypatch.setenv("REDIS_URL", "redis://cache.example:6379/1")
+    assert effective(load_settings())["REDIS_URL"] == "redis://cache.example:6379/1"
     assert settings.kafka.client_config()["sasl.password"] == "hunter2"
     monkeypatch.setenv("REDIS_URL", "")
     monkeypatch.setenv("KAFKA_SESSION_TIMEOUT_MS", "password=hunter2")
@@ -126,3 +129,40 @@ def test_no_url_shows_its_user(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hunter" not in str(shown)
     assert shown["SCHEMA_REGISTRY_URL"] == "http://***@a:1,http://***@b:2"
     assert shown["GATEWAY_EXCHANGE_URLS"] == {"upbit": "wss://***@h/"}
+
+
+def test_a_misspelt_setting_is_named_with_its_nearest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GATEWAY_NUMBRS", "exact")
+    with pytest.raises(SettingsError, match=r"GATEWAY_NUMBRS: .*did you mean GATEWAY_NUMBERS\?"):
+        load_settings()
+    monkeypatch.delenv("GATEWAY_NUMBRS")
+    path = tmp_path / "gateway.env"
+    path.write_text("# comment\n\nexport GATEWAY_NUMBERS=exact\nGATEWAY_BRAKER_OPEN_S=3\nGATEWAY_PREFIX\n")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(path)
+    assert f"{path}, line 5: this is not NAME=value" in caught.value.message
+    assert "GATEWAY_BRAKER_OPEN_S: there is no such setting; did you mean GATEWAY_BREAKER_OPEN_S?" in (
+        caught.value.message
+    )
+    assert "GATEWAY_NUMBERS:" not in caught.value.message
+
+
+def test_what_kubernetes_sets_for_a_service_named_gateway_is_no_mistake(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {
+        "GATEWAY_SERVICE_HOST": "10.0.0.1",
+        "GATEWAY_SERVICE_PORT": "8080",
+        "GATEWAY_SERVICE_PORT_HTTP": "8080",
+        "GATEWAY_PORT": "tcp://10.0.0.1:8080",
+        "GATEWAY_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+        "GATEWAY_PORT_8080_TCP_ADDR": "10.0.0.1",
+        "GATEWAY_METRICS_SERVICE_HOST": "10.0.0.2",
+        "GATEWAY_CACHE_DIR": "/tmp/there",
+        "gateway_numbers": "exact",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings().gateway.numbers == "exact"
+    monkeypatch.setenv("GATEWAY_PORT", "8080")
+    with pytest.raises(SettingsError, match="GATEWAY_PORT: there is no such setting"):
+        load_settings()

@@ -83,6 +83,24 @@ async def register_all(
     return {name: schema_id for name, schema_id in ids.items() if schema_id is not None}
 
 
+async def objections(
+    client: SchemaRegistryClient, subjects: Iterable[PlannedSubject], loader: SchemaLoader
+) -> list[str]:
+    """Why schemas that a registry lacks could not be registered there; empty where they could.
+
+    Registers nothing. Raises what the client raises.
+    """
+
+    async def of(one: PlannedSubject) -> list[str]:
+        text = loader.text(one.schema)
+        if await id_under(client, one.subject, text) is not None:
+            return []
+        return [f"{one.subject}: {why}" for why in await _reasons(client, one.subject, text, one.compatibility)]
+
+    found = await _together([(one.subject, of(one)) for one in subjects])
+    return [reason for reasons in found.values() for reason in reasons]
+
+
 async def _register(client: SchemaRegistryClient, one: PlannedSubject, loader: SchemaLoader) -> int:
     return await register_schema(client, one.subject, loader.text(one.schema), one.compatibility)
 

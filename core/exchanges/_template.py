@@ -296,6 +296,7 @@ class Template(ExchangeProfile):
     region = Region.NA
     request_types = frozenset(RequestType)
     url = "wss://stream.example.com/v1"
+    compressed: ClassVar[bool] = True
     allowed_hosts = frozenset({"stream.example.com"})
     # 100 markets a message, 10 messages a second; connects are not documented: 1 a second.
     limits = ConnectionLimits(

@@ -262,6 +262,8 @@ class ExchangeProfile(ABC):
     """Where the exchange sends heartbeats on each symbol's own channel (the dialect counts them in
     ``track.beats``): how often, at the least. A channel without any, and without data, is then found and
     subscribed anew by itself."""
+    compressed: ClassVar[bool] = False
+    """Whether the exchange packs its frames itself (gzip), so that the dialect inflates them."""
     allowed_hosts: ClassVar[frozenset[str]]
     """Hosts that a command's ``connection.url`` may name, besides those of the settings."""
     limits: ClassVar[ConnectionLimits]

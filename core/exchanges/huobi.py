@@ -511,6 +511,7 @@ class Huobi(ExchangeProfile):
     region = Region.ASIA
     request_types = frozenset(RequestType)
     url = "wss://api.huobi.pro/ws"
+    compressed: ClassVar[bool] = True
     allowed_hosts = frozenset({"api.huobi.pro", "api-aws.huobi.pro"})
     # One topic a message; a ``req`` every 100 ms at most, and so everything. Topics a connection and connects
     # are not documented: 100, and 1 a second.

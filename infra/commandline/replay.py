@@ -13,8 +13,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from core.errors import CommandError, ErrorCode
+from core.errors import CommandError, ErrorCode, PayloadError
 from core.exchanges.base import Complaint, ExchangeProfile, SymbolBroken, Unparsed
+from core.exchanges.inflate import inflate
 from core.exchanges.table import profile_of
 from core.identity import RequestType
 from core.records import OrderBook, Record, Trade, json_form
@@ -81,7 +82,8 @@ class _Replay:
         self.seconds = 0.0
         self.records: Counter[str] = Counter()
         self.gaps = 0
-        self.reasons: list[str] = []
+        self._first_reasons: list[str] = []
+        self._said = 0
         self._profile = profile
         self._sink = sink
         self._sessions: dict[str, StreamSession] = {}
@@ -94,8 +96,9 @@ class _Replay:
                 self._profile, RequestType.TRADE, len(self._sessions) + 1, now_s=0.0, accept_all=True
             )
         self.frames += 1
+        frame = recorded.frame if self._profile.compressed else self._unpacked(recorded.frame)
         began_s = perf_counter()
-        records = session.receive(recorded.frame, recorded.received_us)
+        records = session.receive(frame, recorded.received_us)
         self.seconds += perf_counter() - began_s
         for record in records:
             self.records[_type_of(record)] += 1
@@ -108,6 +111,15 @@ class _Replay:
     def errors(self) -> int:
         """Frames that could not be read."""
         return sum(session.parse_failed for session in self._sessions.values())
+
+    @property
+    def reasons(self) -> list[str]:
+        """The first things that were wrong, and how many more there are."""
+        more = self._said - len(self._first_reasons)
+        reasons = [*self._first_reasons, *([f"… and {more:,} more"] if more else [])]
+        if self.errors > self.frames / 2:
+            reasons.append(f"most frames are none of {self._profile.exchange}: is --exchange right?")
+        return reasons
 
     def summary(self) -> dict[str, Any]:
         """The counts, as JSON has them."""
@@ -140,6 +152,15 @@ class _Replay:
         table.add_row("records/s", f"{total / self.seconds:,.0f}" if self.seconds else "–")
         Console().print(table)
 
+    def _unpacked(self, frame: str | bytes) -> str | bytes:
+        """A frame that the recorder packed, as the exchange sent it; as it is where it is none."""
+        if not isinstance(frame, bytes) or not frame.startswith(_GZIP):
+            return frame
+        try:
+            return inflate(frame, self._profile.limits.max_frame_bytes)
+        except PayloadError:
+            return frame
+
     def _note(self, session: StreamSession) -> None:
         session.take_outbox()
         for notice in session.take_notices():
@@ -152,8 +173,9 @@ class _Replay:
                     self._say(f"frame {self.frames}: {kind}{reason}: {frame[:80]!r}")
 
     def _say(self, reason: str) -> None:
-        if len(self.reasons) < _MAX_SHOWN:
-            self.reasons.append(reason)
+        self._said += 1
+        if len(self._first_reasons) < _MAX_SHOWN:
+            self._first_reasons.append(reason)
 
 
 @contextmanager

@@ -156,3 +156,21 @@ def test_levels_are_written_by_name_alone(tmp_path: Path) -> None:
     (record,) = map(json.loads, out.read_text().splitlines())
     assert record["bids"]
     assert {tuple(level) for level in record["bids"] + record["asks"]} == {("price", "quantity")}
+
+
+def test_a_frame_that_the_recorder_packed_is_read(tmp_path: Path) -> None:
+    packed = base64.b64encode(gzip.compress(frame("binance", "trade"))).decode()
+    path = tmp_path / "packed.jsonl"
+    path.write_text(json.dumps({"t": 1793604700.5, "conn": "a", "b64": packed, "enc": "gzip"}) + "\n")
+    result = run(path, "--exchange", "binance", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["records"] == {"trade": 1}
+
+
+def test_a_recording_of_another_exchange_says_so_and_how_much_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "upbit.jsonl"
+    path.write_text(line(frame("upbit", "trade").decode()) * 30)
+    result = run(path, "--exchange", "bitfinex")
+    assert result.exit_code == 1
+    assert "… and 20 more" in result.stderr
+    assert "is --exchange right?" in result.stderr

@@ -26,7 +26,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from rich.console import Console
 from rich.table import Table
 
-from core.records import BookKind, Level, OrderBook, Side, StreamType, Ticker, Trade
+from core.records import BookKind, Level, OrderBook, Side, StreamType, Ticker, Trade, json_form
 from infra.messaging.avro.codec.compiled_writer import compile_writer
 from infra.messaging.avro.codec.framing import HEADER_SIZE, header_of
 from infra.messaging.avro.codec.reader import compile_reader
@@ -51,7 +51,7 @@ class Way(NamedTuple):
 def cases() -> list[tuple[str, str, Callable[[int], Any]]]:
     """(label, schema name, value number n): sequence and time move on as in a stream."""
 
-    def head(number: int) -> tuple[Any, ...]:
+    def head(number: int) -> tuple[str, str, str, str, int, int, int, int]:
         session_id = 7_094_272_000_503_808
         return (*_HEAD, 1_732_000_000_123_456 + 531 * number, session_id, 100_000 + number)
 
@@ -117,7 +117,7 @@ def ways(label: str, name: str, make: Callable[[int], Any]) -> list[Way]:
     """All ways for one case."""
     loader = SchemaLoader()
     values = [make(number) for number in range(256)]
-    plain = [msgspec.to_builtins(value) for value in values]
+    plain = [value if isinstance(value, dict) else json_form(value) for value in values]
     next_value, next_plain = _turns(values), _turns(plain)
     if isinstance(values[0], msgspec.Struct):
         encode: Callable[[Any], bytes] = RecordCodec(_IDS).encode

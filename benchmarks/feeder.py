@@ -202,4 +202,5 @@ def _serve(pipe: Connection, deflate: bool) -> None:
         if work is None:
             pipe.send(feed.sent)
         else:
-            feed.run(*work, pipe)
+            shares, rate_per_s = work
+            feed.run(shares, rate_per_s, pipe)

@@ -74,9 +74,11 @@ class GatewayProcess:
             "symbols": list(symbols),
         }
         settings = Settings(kafka=KafkaSettings(bootstrap_servers=self._environment["KAFKA_BOOTSTRAP_SERVERS"]))
-        outcomes = send_and_wait_for_outcomes(settings, "ws.command", command, len(symbols), 60.0)
+        outcomes, trouble = send_and_wait_for_outcomes(settings, "ws.command", command, len(symbols), 60.0)
         if sum(outcome.ok for outcome in outcomes) != len(symbols):
-            raise SystemExit(f"not every symbol of {kind} runs: {outcomes}; its log:\n{self.log_tail()}")
+            raise SystemExit(
+                f"not every symbol of {kind} runs: {outcomes}, {trouble}; its log:\n{self.log_tail()}"
+            )
 
     def streams(self) -> list[dict[str, Any]]:
         """Every stream's figures."""

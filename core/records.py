@@ -123,12 +123,13 @@ class OrderBook(msgspec.Struct, frozen=True, gc=False):
 Record = Ticker | Trade | OrderBook
 
 
-def json_form(value: OrderBook | Level) -> dict[str, Any]:
-    """A book or a level as JSON has it: a level is price and quantity by name, whatever else it remembers of
+def json_form(value: Record | Level) -> dict[str, Any]:
+    """A record or a level as JSON has it: a level is price and quantity by name, whatever else it remembers of
     its frame."""
     if isinstance(value, Level):
         return {"price": value.price, "quantity": value.quantity}
     fields = msgspec.structs.asdict(value)
-    for side in ("bids", "asks"):
-        fields[side] = [json_form(level) for level in fields[side]]
+    if isinstance(value, OrderBook):
+        for side in ("bids", "asks"):
+            fields[side] = [json_form(level) for level in fields[side]]
     return fields

@@ -7,7 +7,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import IO, Annotated, Any
 
-import msgspec
 import orjson
 import typer
 from rich.console import Console
@@ -196,5 +195,4 @@ def _type_of(record: Record) -> str:
 
 def _plain(record: Record) -> dict[str, Any]:
     """The record's fields with its type, levels as the schemas have them."""
-    fields = json_form(record) if isinstance(record, OrderBook) else msgspec.structs.asdict(record)
-    return {"type": _type_of(record), **fields}
+    return {"type": _type_of(record), **json_form(record)}

@@ -6,12 +6,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-import msgspec
 import structlog
 
 from application.ports import EventProducer
 from core.errors import DeliveryError, QueueFullError
-from core.records import OrderBook, Record, Ticker, Trade
+from core.records import OrderBook, Record, Ticker, Trade, json_form
 from infra.messaging.clients.delivery_book import OnDelivery
 
 _log = structlog.get_logger("awaited_sink")
@@ -38,8 +37,8 @@ class Report:
 class AwaitedSink:
     """``application.ports.RecordSink``: records wait in order, one at a time is sent and waited for.
 
-    ``encode`` makes a producer's value of a record (default: its fields as a dict). What is answered with
-    False, or raises, is reported to ``on_delivery`` as not delivered and not tried again. ``max_waiting``
+    ``encode`` makes a producer's value of a record (default: its fields as a dict, levels too). What is
+    answered with False, or raises, is reported to ``on_delivery`` as not delivered and not tried again. ``max_waiting``
     records wait at most; more raise ``QueueFullError``.
     """
 
@@ -48,7 +47,7 @@ class AwaitedSink:
         producer: EventProducer,
         topic: Callable[[str], str],
         *,
-        encode: Callable[[Record], Any] = msgspec.structs.asdict,
+        encode: Callable[[Record], Any] = json_form,
         max_waiting: int = 10_000,
     ) -> None:
         self._producer = producer

@@ -38,8 +38,8 @@ class AwaitedSink:
     """``application.ports.RecordSink``: records wait in order, one at a time is sent and waited for.
 
     ``encode`` makes a producer's value of a record (default: its fields as a dict, levels too). What is
-    answered with False, or raises, is reported to ``on_delivery`` as not delivered and not tried again. ``max_waiting``
-    records wait at most; more raise ``QueueFullError``.
+    answered with False, or raises, is reported to ``on_delivery`` as not delivered and not tried again.
+    ``max_waiting`` records wait at most; more raise ``QueueFullError``.
     """
 
     def __init__(

@@ -26,8 +26,16 @@ FIRST_ANSWER_S = 3.0
 _FIRST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LAST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _LOOK_S = 0.5
+_ASK_AGAIN_S = 0.2
 _LOOK_AGAIN_S = 5.0
 _NO_LIMIT = 2**63
+_STALE_LEADER = (
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+)
+"""Of a broker that came back: the admin client keeps asking by what it knew of the leaders before."""
 _REFUSED = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
@@ -66,8 +74,9 @@ class TopicReader:
         self._look_at_s = 0.0
         self._down_since_s: float | None = None
         self._why_down = ""
+        self._admin_settings = {**settings.client_config(), "log_level": 0}
         with kafka_settings_checked():
-            self._admin = AdminClient({**settings.client_config(), "log_level": 0})
+            self._admin = AdminClient(self._admin_settings)
             self._consumer = Consumer(
                 settings.client_config()
                 | {
@@ -143,11 +152,15 @@ class TopicReader:
         while not self._look(max(0.1, min(2.0, deadline_s - time.monotonic()))):
             if time.monotonic() >= deadline_s:
                 raise self._unavailable()
-        try:
-            return self._offsets(list(self._next), _LAST, timeout_s)
-        except KafkaException as exc:
-            self._why_down = exc.args[0].str()
-            raise self._unavailable() from exc
+        while True:
+            try:
+                return self._offsets(list(self._next), _LAST, max(0.1, deadline_s - time.monotonic()))
+            except KafkaException as exc:
+                if exc.args[0].code() in _STALE_LEADER and time.monotonic() < deadline_s:
+                    time.sleep(_ASK_AGAIN_S)
+                    continue
+                self._why_down = exc.args[0].str()
+                raise self._unavailable() from exc
 
     def reached(self, ends: Mapping[Place, int], topics: Sequence[str] | None = None) -> bool:
         """Whether all before ``ends`` was read, in ``topics`` or in all."""
@@ -210,7 +223,12 @@ class TopicReader:
             request_timeout=timeout_s,
         )
         found = {(part.topic, part.partition): future for part, future in asked.items()}
-        return {place: found[place].result().offset for place in places}
+        try:
+            return {place: found[place].result().offset for place in places}
+        except KafkaException as exc:
+            if exc.args[0].code() in _STALE_LEADER:
+                self._admin = AdminClient(self._admin_settings)
+            raise
 
     def _limit(self, place: Place) -> int:
         limits = self._limits.get(place[0])

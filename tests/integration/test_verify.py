@@ -4,6 +4,7 @@ import _thread
 import contextlib
 import itertools
 import json
+import signal
 import threading
 import time
 
@@ -234,7 +235,10 @@ def slow_reading(monkeypatch):
     monkeypatch.setattr("infra.messaging.audit.topic_auditor._BATCH", 20)
     monkeypatch.setattr("infra.commandline.verify._BROKEN_OFF_S", 0.3)
     monkeypatch.setattr("infra.commandline.verify._PROGRESS_S", 0.2)
-    return calls
+    # Whoever runs the tests in the background of a shell has Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield calls
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("slow_reading")

@@ -323,11 +323,11 @@ class StreamSession:
         if self.request_type is RequestType.ORDERBOOK:
             self._dialect.books.expect(track)
 
-    def _answered(self, exchange_symbol: str) -> SymbolTrack | None:
+    def _answered(self, exchange_symbol: str, *, confirmed: bool = True) -> SymbolTrack | None:
         """The exchange's first word on a symbol; None when nobody waited for it."""
         told = self._unanswered.told_before(exchange_symbol)
         track = self._unanswered.settle(exchange_symbol)
-        if track is not None and told:
+        if track is not None and told and confirmed:
             self._notices.append(SymbolWhole(track.symbol, 1))
         return track
 
@@ -370,7 +370,7 @@ class StreamSession:
     def _settle(self, symbol: str, *, confirmed: bool) -> bool:
         """Note the exchange's answer; False, and nothing noted, when the symbol did not wait for one."""
         track = self._by_symbol.get(symbol)
-        if track is None or self._answered(track.exchange_symbol) is None:
+        if track is None or self._answered(track.exchange_symbol, confirmed=confirmed) is None:
             return False
         track.confirmed = confirmed
         track.active = track.active and confirmed

@@ -40,9 +40,6 @@ class Unanswered:
     def __bool__(self) -> bool:
         return bool(self._tracks)
 
-    def __contains__(self, exchange_symbol: str) -> bool:
-        return exchange_symbol in self._tracks
-
     def __iter__(self) -> Iterator[SymbolTrack]:
         return iter(self._tracks.values())
 

@@ -178,6 +178,13 @@ def test_an_error_ends_no_symbol_that_runs(exchange: Exchange, confirmed: object
     assert client.session.active_symbols == [str(symbol_of(exchange))]
 
 
+def test_a_refusal_that_comes_late_says_nothing_of_wholeness() -> None:
+    client = Client(Exchange.KORBIT)
+    client.live(40)
+    client.receive({"status": "fail", "code": "INVALID_SYMBOL", "message": "(btc_krw)", "requestId": 1})
+    assert [type(notice) for notice in client.notices] == [SymbolBroken, Refused]
+
+
 def test_one_unanswered_symbol_does_not_hide_silent_channels() -> None:
     client = Client(Exchange.BYBIT, "BTC", "ETH", channels=ChannelPulse())
     for _ in range(120):
